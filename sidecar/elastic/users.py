@@ -1,0 +1,268 @@
+"""The index of shoppers: read by id, written only with optimistic concurrency."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+import numpy as np
+from elasticsearch import Elasticsearch, NotFoundError
+from elasticsearch.helpers import scan
+
+from sidecar.contract.errors import RefusedError
+from sidecar.contract.history import History, Interaction
+from sidecar.contract.weights import F32
+from sidecar.elastic.client import RETRYABLE, errors, reason
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """A shopper as stored.
+
+    Parameters
+    ----------
+    customer_id : str
+    history : History
+    vector : float32 array of shape (D,), optional
+        ``None`` as long as no interaction's product has a vector.
+    weights : str
+        Fingerprint of the weights that made the vector.
+    product_space : str
+        Space of the product vectors that it was made of.
+    updated_at : int
+        Milliseconds since 1970-01-01 UTC.
+    forgotten_at : int, optional
+        Milliseconds since 1970-01-01 UTC; interactions received up to then no longer count.
+    seq_no, primary_term : int, optional
+        What was read, and must still be there when it is written; ``None`` for a new shopper.
+    """
+
+    customer_id: str
+    history: History = ()
+    vector: F32 | None = None
+    weights: str = ""
+    product_space: str = ""
+    updated_at: int = 0
+    forgotten_at: int | None = None
+    seq_no: int | None = None
+    primary_term: int | None = None
+
+
+class Outcome(Enum):
+    """What became of a write."""
+
+    STORED = "stored"
+    CONFLICT = "conflict"  # somebody else wrote in between: read again and merge
+    RETRY = "retry"  # the server said "later"
+    REFUSED = "refused"  # the server said "no"
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A write's outcome, with the server's reason where there is one."""
+
+    outcome: Outcome
+    reason: str = ""
+
+
+class Users:
+    """The index of shoppers.
+
+    Parameters
+    ----------
+    client : Elasticsearch
+    index : str
+    """
+
+    def __init__(self, client: Elasticsearch, index: str) -> None:
+        self._client = client
+        self.index = index
+
+    def get(self, customer_id: str, timeout_s: float | None = None) -> User | None:
+        """One shopper, as last written (realtime); ``None`` for an unknown one.
+
+        Parameters
+        ----------
+        customer_id : str
+        timeout_s : float, optional
+            Seconds to wait for the answer.
+
+        Raises
+        ------
+        UnreachableError, RefusedError
+        """
+        client = self._client
+        if timeout_s is not None:
+            client = client.options(request_timeout=timeout_s)
+        with errors("reading a shopper"):
+            try:
+                return _user(client.get(index=self.index, id=customer_id).body)
+            except NotFoundError as error:
+                if "found" in error.body:
+                    return None
+                raise
+
+    def get_many(self, customer_ids: Sequence[str]) -> dict[str, User]:
+        """Those shoppers that are known, in one request.
+
+        Raises
+        ------
+        UnreachableError, RefusedError
+            A missing index, or one shopper that could not be read, refuses all.
+        """
+        if not customer_ids:
+            return {}
+        with errors("reading shoppers"):
+            answer = self._client.mget(index=self.index, ids=list(customer_ids)).body
+        users = {}
+        for doc in answer["docs"]:
+            if "error" in doc:
+                raise_item(doc)
+            if doc.get("found"):
+                users[doc["_id"]] = _user(doc)
+        return users
+
+    def put_many(self, users: Sequence[User]) -> dict[str, Written]:
+        """Write shoppers in one request, each only if nobody else wrote it in between.
+
+        Returns
+        -------
+        dict[str, Written]
+            Outcome by customer_id.
+
+        Raises
+        ------
+        UnreachableError, RefusedError
+            When the request as a whole failed; which items were stored is then unknown, and
+            writing them again is safe.
+        """
+        if not users:
+            return {}
+        operations: list[Mapping[str, Any]] = []
+        for user in users:
+            action: dict[str, Any] = {"_id": user.customer_id}
+            if user.seq_no is None:
+                operations.append({"create": action})
+            else:
+                action |= {"if_seq_no": user.seq_no, "if_primary_term": user.primary_term}
+                operations.append({"index": action})
+            operations.append(_document(user))
+        with errors("writing shoppers"):
+            answer = self._client.bulk(index=self.index, operations=operations).body
+        written = {}
+        for item in answer["items"]:
+            (result,) = item.values()
+            written[result["_id"]] = _outcome(result)
+        return written
+
+    def delete(self, customer_id: str) -> bool:
+        """Delete a shopper's document; whether there was one.
+
+        Raises
+        ------
+        UnreachableError, RefusedError
+        """
+        with errors("deleting a shopper"):
+            try:
+                self._client.delete(index=self.index, id=customer_id)
+            except NotFoundError:
+                return False
+        return True
+
+    def scan(self, query: Mapping[str, Any] | None = None) -> Iterator[User]:
+        """All shoppers that match, in no order.
+
+        Raises
+        ------
+        UnreachableError, RefusedError
+        """
+        body = {"query": query or {"match_all": {}}, "seq_no_primary_term": True}
+        with errors("scanning shoppers"):
+            for hit in scan(self._client, index=self.index, query=body, size=500):
+                yield _user(hit)
+
+    def count(self, query: Mapping[str, Any] | None = None) -> int:
+        """How many shoppers match.
+
+        Raises
+        ------
+        UnreachableError, RefusedError
+        """
+        with errors("counting shoppers"):
+            return int(self._client.count(index=self.index, query=query)["count"])
+
+
+def raise_item(doc: Mapping[str, Any]) -> None:
+    """Raise what one item of a multi-document answer says.
+
+    Raises
+    ------
+    RefusedError
+    """
+    raise RefusedError(f"reading {doc.get('_index')}: {reason(doc)}")
+
+
+def encode_vector(vector: F32) -> list[float]:
+    """Numbers for JSON: seven digits after the point carry a unit vector's float32."""
+    rounded: list[float] = vector.astype(np.float64).round(7).tolist()
+    return rounded
+
+
+def _document(user: User) -> dict[str, Any]:
+    document: dict[str, Any] = {
+        "interactions": [
+            {
+                "occurred_at": i.occurred_at,
+                "event_id": i.event_id,
+                "product_id": i.product_id,
+                "event": i.event,
+                "received_at": i.received_at,
+            }
+            for i in user.history
+        ],
+        "weights": user.weights,
+        "product_space": user.product_space,
+        "updated_at": user.updated_at,
+    }
+    if user.history:
+        document["newest_at"] = user.history[-1].occurred_at // 1000
+    if user.vector is not None:
+        document["user_vector"] = encode_vector(user.vector)
+    if user.forgotten_at is not None:
+        document["forgotten_at"] = user.forgotten_at
+    return document
+
+
+def _user(hit: Mapping[str, Any]) -> User:
+    source = hit["_source"]
+    raw = source.get("user_vector")
+    return User(
+        customer_id=hit["_id"],
+        history=_history(source.get("interactions", ())),
+        vector=None if raw is None else np.asarray(raw, dtype=np.float32),
+        weights=source.get("weights", ""),
+        product_space=source.get("product_space", ""),
+        updated_at=source.get("updated_at", 0),
+        forgotten_at=source.get("forgotten_at"),
+        seq_no=hit.get("_seq_no"),
+        primary_term=hit.get("_primary_term"),
+    )
+
+
+def _history(raw: Iterable[Mapping[str, Any]]) -> History:
+    return tuple(
+        Interaction(i["occurred_at"], i["event_id"], i["product_id"], i["event"], i["received_at"])
+        for i in raw
+    )
+
+
+def _outcome(result: Mapping[str, Any]) -> Written:
+    status = result["status"]
+    if status < 300:
+        return Written(Outcome.STORED)
+    if status == 409:
+        return Written(Outcome.CONFLICT)
+    outcome = Outcome.RETRY if status in RETRYABLE else Outcome.REFUSED
+    return Written(outcome, reason(result))
