@@ -130,7 +130,7 @@ def write_weights(path: str | Path, weights: Weights) -> None:
         tensors["A"] = weights.product_tower.A
         if weights.product_tower.delta is not None:
             tensors["delta"] = weights.product_tower.delta
-            tensors.update(_pack_ids(weights.product_tower.product_ids))
+            tensors.update(pack_ids(weights.product_tower.product_ids))
     _check(str(path), weights.metadata, tensors)
     blob = save(
         {name: np.asarray(t, order="C") for name, t in tensors.items()},
@@ -179,7 +179,7 @@ def read_weights(path: str | Path) -> Weights:
     product_tower = None
     if metadata.product_tower != "none":
         delta = tensors.get("delta")
-        ids = () if delta is None else _unpack_ids(name, tensors)
+        ids = () if delta is None else unpack_ids(name, tensors)
         product_tower = ProductTower(tensors["A"], delta, ids)
     return Weights(
         metadata=metadata,
@@ -258,7 +258,8 @@ def _check_values(
         raise WeightsError(path, f"golden.lengths: expected lengths from 1 to {limit}")
 
 
-def _pack_ids(ids: Sequence[str]) -> dict[str, np.ndarray[Any, Any]]:
+def pack_ids(ids: Sequence[str]) -> dict[str, np.ndarray[Any, Any]]:
+    """Ids as two tensors: UTF-8 bytes one after the other, and where each ends."""
     encoded = [one.encode() for one in ids]
     return {
         "product_ids.bytes": np.frombuffer(b"".join(encoded), np.uint8),
@@ -266,7 +267,14 @@ def _pack_ids(ids: Sequence[str]) -> dict[str, np.ndarray[Any, Any]]:
     }
 
 
-def _unpack_ids(path: str, tensors: Mapping[str, np.ndarray[Any, Any]]) -> tuple[str, ...]:
+def unpack_ids(path: str, tensors: Mapping[str, np.ndarray[Any, Any]]) -> tuple[str, ...]:
+    """The inverse of :func:`pack_ids`.
+
+    Raises
+    ------
+    WeightsError
+        If the ends do not fit the bytes, or ids repeat or are empty.
+    """
     blob = tensors["product_ids.bytes"].tobytes()
     ends = [0, *tensors["product_ids.ends"].tolist()]
     if ends != sorted(ends) or ends[-1] != len(blob):

@@ -43,9 +43,10 @@ def concrete_indices(client: Elasticsearch, expressions: Sequence[str]) -> list[
     """
     with errors(f"resolving {','.join(expressions)}"):
         try:
-            found = client.indices.get_alias(
-                index=",".join(expressions), ignore_unavailable=False, allow_no_indices=True
-            )
+            # Asked for mappings, every server answers with the indices behind an alias.
+            found = client.indices.get_mapping(
+                index=",".join(expressions), allow_no_indices=True
+            ).body
         except NotFoundError as error:
             raise RefusedError(_missing(expressions)) from error
     if not found:

@@ -14,7 +14,7 @@ from elasticsearch.helpers import scan
 from sidecar.contract.errors import RefusedError
 from sidecar.contract.history import History, Interaction
 from sidecar.contract.weights import F32
-from sidecar.elastic.client import RETRYABLE, errors, reason
+from sidecar.elastic.client import errors, reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +35,10 @@ class User:
         Milliseconds since 1970-01-01 UTC.
     forgotten_at : int, optional
         Milliseconds since 1970-01-01 UTC; interactions received up to then no longer count.
+    merged_into : tuple[str, ...]
+        Shoppers for whom this one's interactions count too (``user_merged``), sorted.
+    waiting_for : tuple[str, ...]
+        Products of the history that had no vector when the shopper's was made, sorted.
     seq_no, primary_term : int, optional
         What was read, and must still be there when it is written; ``None`` for a new shopper.
     """
@@ -46,6 +50,8 @@ class User:
     product_space: str = ""
     updated_at: int = 0
     forgotten_at: int | None = None
+    merged_into: tuple[str, ...] = ()
+    waiting_for: tuple[str, ...] = ()
     seq_no: int | None = None
     primary_term: int | None = None
 
@@ -56,7 +62,7 @@ class Outcome(Enum):
     STORED = "stored"
     CONFLICT = "conflict"  # somebody else wrote in between: read again and merge
     RETRY = "retry"  # the server said "later"
-    REFUSED = "refused"  # the server said "no"
+    REFUSED = "refused"  # the server cannot take this document
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,8 +110,14 @@ class Users:
                     return None
                 raise
 
-    def get_many(self, customer_ids: Sequence[str]) -> dict[str, User]:
+    def get_many(self, customer_ids: Sequence[str], *, vectors: bool = True) -> dict[str, User]:
         """Those shoppers that are known, in one request.
+
+        Parameters
+        ----------
+        customer_ids : Sequence[str]
+        vectors : bool
+            Without them the answer is half as long, for callers who make new ones anyway.
 
         Raises
         ------
@@ -115,7 +127,11 @@ class Users:
         if not customer_ids:
             return {}
         with errors("reading shoppers"):
-            answer = self._client.mget(index=self.index, ids=list(customer_ids)).body
+            answer = self._client.mget(
+                index=self.index,
+                ids=list(customer_ids),
+                source_excludes=None if vectors else "user_vector",
+            ).body
         users = {}
         for doc in answer["docs"]:
             if "error" in doc:
@@ -232,6 +248,10 @@ def _document(user: User) -> dict[str, Any]:
         document["user_vector"] = encode_vector(user.vector)
     if user.forgotten_at is not None:
         document["forgotten_at"] = user.forgotten_at
+    if user.merged_into:
+        document["merged_into"] = user.merged_into
+    if user.waiting_for:
+        document["waiting_for"] = user.waiting_for
     return document
 
 
@@ -246,6 +266,8 @@ def _user(hit: Mapping[str, Any]) -> User:
         product_space=source.get("product_space", ""),
         updated_at=source.get("updated_at", 0),
         forgotten_at=source.get("forgotten_at"),
+        merged_into=tuple(source.get("merged_into", ())),
+        waiting_for=tuple(source.get("waiting_for", ())),
         seq_no=hit.get("_seq_no"),
         primary_term=hit.get("_primary_term"),
     )
@@ -264,5 +286,7 @@ def _outcome(result: Mapping[str, Any]) -> Written:
         return Written(Outcome.STORED)
     if status == 409:
         return Written(Outcome.CONFLICT)
-    outcome = Outcome.RETRY if status in RETRYABLE else Outcome.REFUSED
+    # 400 and 413 are about this document; whatever else says no (no rights, a blocked index, a
+    # failed shard) says it to every document, and may end.
+    outcome = Outcome.REFUSED if status in (400, 413) else Outcome.RETRY
     return Written(outcome, reason(result))
