@@ -25,6 +25,7 @@ F32 = NDArray[np.float32]
 Ints = NDArray[np.integer[Any]]
 
 
+@np.errstate(all="ignore")  # what overflows becomes "no vector", not a warning
 def user_tower(
     tower: Mapping[str, F32],
     architecture: Architecture,
@@ -121,8 +122,7 @@ def join_heads(x: F32) -> F32:
 
 def normalize(u: F32, lengths: Ints) -> F32:
     """Unit rows; zeros where there is no history, no direction, or a result that is not finite."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        norm = np.sqrt(np.einsum("bd,bd->b", u, u))
-        usable = (lengths > 0) & np.isfinite(norm) & (norm > NORM_EPS)
-        scaled = u / np.where(usable, norm, np.float32(1))[:, None]
+    norm = np.sqrt(np.einsum("bd,bd->b", u, u))
+    usable = (lengths > 0) & np.isfinite(norm) & (norm > NORM_EPS)
+    scaled = u / np.where(usable, norm, np.float32(1))[:, None]
     return np.where(usable[:, None], scaled, np.float32(0)).astype(np.float32, copy=False)

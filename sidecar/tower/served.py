@@ -1,74 +1,44 @@
-"""The user tower as it is served: the same mathematics, with every constant product folded.
+"""The user tower as it is served: the formula of :mod:`sidecar.tower.plain`, rearranged for speed.
 
-Behind the attention weights everything is linear, so pooling can move in front of the value,
-output and final projections: one pooled product vector for each head instead of L positions.
-And what an event type adds to a projection is one row of a small table, computed once.
+- Behind the attention weights everything is linear, so pooling moves in front of the value, output
+  and final projections: one pooled vector for each head instead of L positions. Exact.
+- What an event type adds to x is one row of a small table.
+- Terms that are exactly zero in the weights are skipped: an untrained tower costs one mean.
+- A single history takes a path of few numpy calls; their overhead is most of its time.
+- Large batches are taken in parts of similar length that fit the processor's cache. So memory is
+  bounded, and short histories do not pay for long ones.
+
+Figures: ``docs/tower.md``.
 """
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sidecar.contract.weights import F32, Weights
+from sidecar.contract.schema import NORM_EPS
+from sidecar.contract.weights import F32
+from sidecar.tower.folded import Folded, fold
 from sidecar.tower.plain import normalize
+
+__all__ = ["Folded", "fold", "served_tower"]
 
 Ints = NDArray[np.integer[Any]]
 
-
-class Folded(NamedTuple):
-    """Constants of the served form, for m width, H heads, A head size, T event types."""
-
-    heads: int
-    qk_products: F32  # (D, 2HA): queries (scaled) and keys from a product vector
-    qk_events: F32  # (T, 2HA): what an event type adds to them
-    log_g: F32  # (T,)
-    lambda_age: np.float32
-    lambda_rank: np.float32
-    mix: F32  # (1 + H,): 1 for the mean, s for what each head pooled
-    inner_products: F32  # ((1 + H) D, m): pooled product vectors to the shift's width
-    inner_events: F32  # ((1 + H) T, m): pooled event types to the shift's width
-    inner_bias: F32  # (m,)
-    W_out: F32  # (m, D)
-    b_out: F32  # (D,)
-    one_hot: F32  # (T, T)
+#: Histories of one length that are computed together: beyond, arrays fall out of the L2 cache.
+PART = 32
+#: The same for histories of different lengths, sorted: few, so that they are nearly equal.
+RAGGED_PART = 16
+# exp() of scores within these bounds, and sums of a thousand of them, are far from float32's ends.
+_SAFE_SCORE = 60.0
+# Squares of anything between the root of these and its inverse are normal float32 numbers.
+_SAFE_SQUARE = 1e30
+_MASKED = np.float32(-1e30)
 
 
-def fold(weights: Weights) -> Folded:
-    """The constants of a weights file, multiplied out once (in float64, kept as float32)."""
-    a = weights.metadata.architecture
-    t = {name: tensor.astype(np.float64) for name, tensor in weights.tower.items()}
-    product_in, event_in = t["W_in"][:, : a.dimension], t["W_in"][:, a.dimension :]
-    events = t["E"] @ event_in.T + t["b_in"]  # (T, m): x of an event type alone
-    qk = np.concatenate([t["W_q"] * a.attention_scale, t["W_k"]])  # (2HA, m)
-    # A key's bias adds the same to all scores of a row, and a softmax does not see it.
-    qk_bias = np.concatenate([t["b_q"] * a.attention_scale, np.zeros_like(t["b_k"])])
-    per_head = [slice(h * a.head_dimension, (h + 1) * a.head_dimension) for h in range(a.heads)]
-    value_out = [t["W_o"][:, head] @ t["W_v"][head] for head in per_head]  # H times (m, m)
-    inner = [np.eye(a.width), *value_out]
-
-    def f32(array: np.ndarray[Any, Any]) -> F32:
-        return np.ascontiguousarray(array, dtype=np.float32)
-
-    return Folded(
-        heads=a.heads,
-        qk_products=f32((qk @ product_in).T),
-        qk_events=f32(events @ qk.T + qk_bias),
-        log_g=f32(np.log(t["g"])),
-        lambda_age=np.float32(t["lambda_age"]),
-        lambda_rank=np.float32(t["lambda_rank"]),
-        mix=f32(np.concatenate([[1.0], t["s"]])),
-        inner_products=f32(np.concatenate([(m @ product_in).T for m in inner])),
-        inner_events=f32(np.concatenate([events @ m.T for m in inner])),
-        inner_bias=f32(t["W_o"] @ t["b_v"] + t["b_o"]),
-        W_out=f32(t["W_out"].T),
-        b_out=f32(t["b_out"]),
-        one_hot=np.eye(len(events), dtype=np.float32),
-    )
-
-
+@np.errstate(all="ignore")
 def served_tower(
     folded: Folded, products: F32, events: Ints, ages: F32, lengths: Ints
 ) -> tuple[F32, F32]:
@@ -78,11 +48,11 @@ def served_tower(
     ----------
     folded : Folded
     products : float32, shape (B, L, D)
-        Unit product vectors, oldest to newest; past a history's length they must be zero.
+        Unit product vectors, oldest to newest; past a history's length they must be finite.
     events : int, shape (B, L)
         Event types; past a history's length any valid one.
     ages : float32, shape (B, L)
-        Hours before the newest interaction.
+        Hours before the newest interaction; finite past a history's length.
     lengths : int, shape (B,)
 
     Returns
@@ -91,39 +61,142 @@ def served_tower(
         Unit vectors; a row of zeros means "no vector".
     shares : float32, shape (B, L)
         The coefficient of each product vector in the user vector, before it was normalised:
-        the weighted mean's and the heads' together, without the learned shift.
+        the weighted mean's and the heads' together, without the learned shift. Zero past a
+        history's length.
     """
+    b, padded, d = products.shape
+    if b == 1 and (n := int(lengths[0])) > 0:
+        single = _one(folded, products[0, :n], events[0, :n], ages[0, :n])
+        if single is not None:
+            user, share = single
+            if n < padded:
+                share = np.concatenate([share, np.zeros(padded - n, np.float32)])
+            return user[None], share[None]
+
+    users, shares = np.zeros((b, d), np.float32), np.zeros((b, padded), np.float32)
+    for rows, length in _parts(np.asarray(lengths)):
+        used = slice(0, length)
+        users[rows], shares[rows, used] = _many(
+            folded, products[rows, used], events[rows, used], ages[rows, used], lengths[rows]
+        )
+    return users, shares
+
+
+def _parts(lengths: Ints) -> list[tuple[slice | NDArray[np.intp], int]]:
+    """Rows that are computed together, and their longest length; rows without a history in none."""
+    b = len(lengths)
+    if not b:
+        return []
+    longest = int(lengths.max())
+    if longest == int(lengths.min()):
+        uniform = range(0, b if longest else 0, PART)
+        return [(slice(start, start + PART), longest) for start in uniform]
+    order = np.argsort(lengths, kind="stable")
+    first = int(np.searchsorted(lengths, 1, sorter=order))
+    parts = [order[start : start + RAGGED_PART] for start in range(first, b, RAGGED_PART)]
+    return [(rows, int(lengths[rows[-1]])) for rows in parts]
+
+
+def _one(f: Folded, products: F32, events: Ints, ages: F32) -> tuple[F32, F32] | None:
+    """One history without padding; ``None`` if it takes the careful way to a result."""
+    n = len(products)
+    alpha: F32 = f.g.take(events) * f.rank_factor[-n:]
+    alpha *= np.exp(-f.lambda_age * ages)
+    total = alpha @ f.ones[:n]
+    if not 1e-20 < total < 1e20:
+        return None
+    alpha /= total
+    if not f.attends:
+        mean: F32 = alpha @ products
+        mean += f.b_out
+        return _unit(mean, alpha)
+
+    x = products @ f.W_x  # (L, m)
+    x += f.x_events.take(events, axis=0)
+    qk = x @ f.W_qk  # (L, 2HA)
+    if f.b_q is not None:
+        qk[:, : len(f.b_q)] += f.b_q
+    q, k = qk.reshape(n, 2, f.heads, -1).transpose(1, 2, 0, 3)  # (H, L, A) each
+    e = q @ k.swapaxes(1, 2)  # (H, L, L)
+    np.exp(e, out=e)
+    row_sums = (e.reshape(-1, n) @ f.ones[:n]).reshape(f.heads, n)
+    scaled = alpha / row_sums  # pooling and the softmax's denominator at once
+    # Without the usual subtraction of the maximum: sound as long as nothing comes near an end of
+    # float32, which two dot products tell faster than two searches for an extreme.
+    flat, inverse = row_sums.ravel(), 1 / row_sums.ravel()
+    if not (flat @ flat < _SAFE_SQUARE and inverse @ inverse < _SAFE_SQUARE):
+        return None
+
+    pooling = np.empty((1 + f.heads, n), np.float32)
+    pooling[0] = alpha
+    np.matmul(scaled[:, None], e, out=pooling[1:, None])
+    share: F32 = f.mix @ pooling  # (L,)
+    user: F32 = share @ products  # (D,)
+    if f.shifts:
+        inner = (pooling @ x).reshape(-1) @ f.inner
+        inner += f.b_inner
+        user += inner @ f.W_out
+    user += f.b_out
+    return _unit(user, share)
+
+
+def _unit(user: F32, share: F32) -> tuple[F32, F32] | None:
+    square = float(user @ user)
+    if not NORM_EPS < square < _SAFE_SQUARE:
+        return None
+    user *= np.float32(square**-0.5)
+    return user, share
+
+
+def _many(f: Folded, products: F32, events: Ints, ages: F32, lengths: Ints) -> tuple[F32, F32]:
+    """Histories of 1 to L interactions, padded to L; shapes as for :func:`served_tower`."""
     b, length, d = products.shape
-    h = folded.heads
-    positions = np.arange(length)
-    valid = positions < lengths[:, None]  # (B, L)
+    rank = lengths[:, None] - 1 - np.arange(length)
+    valid = rank >= 0 if int(lengths.min()) < length else None
+    scores = f.log_g.take(events)
+    scores -= f.lambda_age * ages
+    scores -= f.lambda_rank * rank.astype(np.float32)
+    if valid is not None:
+        scores = np.where(valid, scores, _MASKED)
+    scores -= scores.max(axis=1, keepdims=True)
+    alpha = np.exp(scores, out=scores)
+    alpha /= alpha.sum(axis=1, keepdims=True)  # (B, L)
+    if not f.attends:
+        means: F32 = (alpha[:, None] @ products)[:, 0]
+        means += f.b_out
+        return normalize(means, lengths), alpha
 
-    rank = (lengths[:, None] - 1 - positions).astype(np.float32)
-    recency = folded.lambda_age * ages + folded.lambda_rank * rank
-    alpha = _softmax(folded.log_g[events] - recency, valid)  # (B, L)
+    x = products.reshape(b * length, d) @ f.W_x  # (BL, m)
+    x += f.x_events.take(events.reshape(-1), axis=0)
+    qk = x @ f.W_qk  # (BL, 2HA)
+    if f.b_q is not None:
+        qk[:, : len(f.b_q)] += f.b_q
+    q, k = qk.reshape(b, length, 2, f.heads, -1).transpose(2, 0, 3, 1, 4)  # (B, H, L, A) each
+    e = _exp(q @ k.swapaxes(-1, -2), valid)  # (B, H, L, L)
+    # As a product with a vector of ones: numpy's sum over a short last axis is ten times slower.
+    row_sums = (e.reshape(-1, length) @ f.ones[:length]).reshape(b, f.heads, length)
 
-    qk = products.reshape(b * length, d) @ folded.qk_products
-    qk = qk.reshape(b, length, -1) + folded.qk_events[events]  # (B, L, 2HA)
-    qk = qk.reshape(b, length, 2, h, -1).transpose(2, 0, 3, 1, 4)  # (2, B, H, L, A)
-    attention = _softmax(qk[0] @ qk[1].swapaxes(-1, -2), valid[:, None, None])  # (B, H, L, L)
-    c = (alpha[:, None, None] @ attention)[:, :, 0]  # (B, H, L)
-
-    weights = np.concatenate([alpha[:, None], c], axis=1)  # (B, 1 + H, L)
-    pooled = weights @ products  # (B, 1 + H, D)
-    pooled_events = weights @ folded.one_hot[events]  # (B, 1 + H, T)
-    inner = pooled.reshape(b, -1) @ folded.inner_products
-    inner += pooled_events.reshape(b, -1) @ folded.inner_events
-    inner += folded.inner_bias  # (B, m)
-    u: F32 = inner @ folded.W_out  # (B, D)
-    u += folded.mix @ pooled
-    u += folded.b_out
-    return normalize(u, lengths), folded.mix @ weights
+    pooling = np.empty((b, 1 + f.heads, length), np.float32)
+    pooling[:, 0] = alpha
+    np.matmul((alpha[:, None] / row_sums)[:, :, None], e, out=pooling[:, 1:, None])
+    shares: F32 = f.mix @ pooling  # (B, L)
+    users: F32 = (shares[:, None] @ products)[:, 0]  # (B, D)
+    if f.shifts:
+        inner = (pooling @ x.reshape(b, length, -1)).reshape(b, -1) @ f.inner
+        inner += f.b_inner
+        users += inner @ f.W_out
+    users += f.b_out
+    return normalize(users, lengths), shares
 
 
-def _softmax(scores: F32, valid: NDArray[np.bool_]) -> F32:
-    # A large negative number instead of -inf: a history without interactions stays finite.
-    weights = np.where(valid, scores, np.float32(-1e30))
-    weights -= weights.max(axis=-1, keepdims=True)
-    np.exp(weights, out=weights)
-    weights /= weights.sum(axis=-1, keepdims=True)
-    return weights
+def _exp(scores: F32, valid: NDArray[np.bool_] | None) -> F32:
+    """exp of scores, less each row's maximum where that is needed; 0 at masked keys. In place."""
+    mask = None if valid is None else valid[:, None, None]
+    if not (scores.max() < _SAFE_SCORE and scores.min() > -_SAFE_SCORE):
+        if mask is not None:
+            np.copyto(scores, _MASKED, where=~mask)
+        scores -= scores.max(axis=-1, keepdims=True)
+    np.exp(scores, out=scores)
+    if mask is not None:
+        scores *= mask
+    return scores

@@ -1,0 +1,82 @@
+"""The constants of the served form: every product of two constants, multiplied out once."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from sidecar.contract.weights import F32, Weights
+
+
+class Folded(NamedTuple):
+    """Constants for D vector size, m width, H heads, A head size, T event types."""
+
+    heads: int
+    attends: bool  # False: s and W_out are 0, and the attention reaches nothing
+    shifts: bool  # False: W_out is 0
+    W_x: F32  # (D, m): x from a product vector
+    x_events: F32  # (T, m): what an event type adds to x, and b_in
+    W_qk: F32  # (m, 2HA): queries (scaled) and keys from x
+    b_q: F32 | None  # (HA,), scaled; None when 0
+    g: F32  # (T,), the largest is 1: a softmax does not see the scale
+    log_g: F32  # (T,)
+    lambda_age: np.float32
+    lambda_rank: np.float32
+    rank_factor: F32  # (L,): exp(-lambda_rank * rank), ending with rank 0
+    mix: F32  # (1 + H,): 1 for the mean, s for what each head pooled
+    inner: F32  # ((1 + H) m, m): pooled x, plain and by head, to y
+    b_inner: F32  # (m,)
+    W_out: F32  # (m, D)
+    b_out: F32  # (D,)
+    ones: F32  # (L,)
+
+
+def fold(weights: Weights) -> Folded:
+    """The constants of a weights file (in float64, kept as float32).
+
+    Values that overflow float32 stay infinite here; :func:`sidecar.tower.load.check_tower`
+    refuses them.
+    """
+    with np.errstate(all="ignore"):
+        return _fold(weights)
+
+
+def _fold(weights: Weights) -> Folded:
+    a = weights.metadata.architecture
+    length = weights.metadata.limits.max_interactions
+    t = {name: tensor.astype(np.float64) for name, tensor in weights.tower.items()}
+    product_in, event_in = t["W_in"][:, : a.dimension], t["W_in"][:, a.dimension :]
+    heads = [slice(h * a.head_dimension, (h + 1) * a.head_dimension) for h in range(a.heads)]
+    # Behind the attention weights all is linear, so value and output projections are one matrix
+    # for each head, used on what the head pooled instead of on every position.
+    value_out = [t["W_o"][:, head] @ t["W_v"][head] for head in heads]  # H times (m, m)
+    rank = np.arange(length)[::-1]
+    attends = bool(t["s"].any() or t["W_out"].any())
+    return Folded(
+        heads=a.heads,
+        attends=attends,
+        shifts=bool(t["W_out"].any()),
+        W_x=_f32(product_in.T),
+        x_events=_f32(t["E"] @ event_in.T + t["b_in"]),
+        W_qk=_f32(np.concatenate([t["W_q"] * a.attention_scale, t["W_k"]]).T),
+        # b_k adds the same to all scores of a row, and a softmax does not see it.
+        b_q=_f32(t["b_q"] * a.attention_scale) if t["b_q"].any() else None,
+        g=_f32(t["g"] / t["g"].max()),
+        log_g=_f32(np.log(t["g"])),
+        lambda_age=np.float32(t["lambda_age"]),
+        lambda_rank=np.float32(t["lambda_rank"]),
+        rank_factor=_f32(np.exp(-t["lambda_rank"] * rank)),
+        mix=_f32(np.concatenate([[1.0], t["s"]])),
+        inner=_f32(np.concatenate([m.T for m in (np.eye(a.width), *value_out)])),
+        b_inner=_f32(t["W_o"] @ t["b_v"] + t["b_o"]),
+        W_out=_f32(t["W_out"].T),
+        b_out=_f32(t["b_out"]),
+        ones=np.ones(length, np.float32),
+    )
+
+
+def _f32(array: np.ndarray[Any, Any]) -> F32:
+    constant: F32 = np.array(array, dtype=np.float32, order="C")
+    constant.setflags(write=False)
+    return constant
