@@ -3,7 +3,8 @@
 Accepted: ``{"customer_id", "product_id", "event_name"}`` with optional ``timestamp``,
 ``event_id``, ``query_id`` and ``position``; ``items`` (GA4 style: several products) in the place of
 ``product_id``; a list of such events, or ``{"events": [...]}``; each of them inside an SNS or an
-EventBridge envelope. Whatever a message does not say comes from SQS itself.
+EventBridge envelope. Whatever a message does not say comes from SQS itself. One event is about
+shoppers alone: ``{"event_name": "user_merged", "customer_id", "previous_id"}``.
 """
 
 from __future__ import annotations
@@ -33,6 +34,8 @@ REASONS: Mapping[str, str] = {
 MAX_ID_BYTES = 512
 MAX_EVENTS = 500
 MAX_ITEMS = 200
+#: A shopper who was known by another id (anonymous, mostly) turned out to be ``customer_id``.
+MERGE_EVENT = "user_merged"
 #: How far ahead of the queue's clock an app's clock may run: one minute, in microseconds.
 CLOCK_SKEW = 60_000_000
 _MAX_ENVELOPES = 3
@@ -59,6 +62,23 @@ class CustomerEvent:
 
 
 @dataclass(frozen=True, slots=True)
+class CustomerMerge:
+    """What ``previous_id`` did, before and after, counts for ``customer_id`` too.
+
+    Parameters
+    ----------
+    customer_id : str
+    previous_id : str
+    received_at : int
+        When the queue took the message; microseconds since 1970-01-01 UTC.
+    """
+
+    customer_id: str
+    previous_id: str
+    received_at: int
+
+
+@dataclass(frozen=True, slots=True)
 class ParsedMessage:
     """What one message holds.
 
@@ -66,11 +86,13 @@ class ParsedMessage:
     ----------
     events : tuple[CustomerEvent, ...]
     ignored : tuple[str, ...]
-        Names of events that the vocabulary maps to nothing.
+        Names of events that the vocabulary maps to nothing, and merges of a shopper with itself.
+    merges : tuple[CustomerMerge, ...]
     """
 
     events: tuple[CustomerEvent, ...]
     ignored: tuple[str, ...] = ()
+    merges: tuple[CustomerMerge, ...] = ()
 
 
 def parse_message(
@@ -97,10 +119,18 @@ def parse_message(
     value = _unwrap(_load(body))
     events: list[CustomerEvent] = []
     ignored: list[str] = []
+    merges: list[CustomerMerge] = []
     raw_events = list(_each(value))
     for position, raw in enumerate(raw_events):
         own_id = message_id if len(raw_events) == 1 else f"{message_id}:{position}"
         name = _event_name(raw)
+        if name == MERGE_EVENT:
+            merge = CustomerMerge(_id(raw, "customer_id"), _id(raw, "previous_id"), sent_at)
+            if merge.customer_id == merge.previous_id:
+                ignored.append(name)
+            else:
+                merges.append(merge)
+            continue
         try:
             event = vocabulary.canonical(name)
         except KeyError:
@@ -113,7 +143,7 @@ def parse_message(
             ignored.append(name)
             continue
         events.extend(_events_of(raw, event, own_id, sent_at))
-    return ParsedMessage(tuple(events), tuple(ignored))
+    return ParsedMessage(tuple(events), tuple(ignored), tuple(merges))
 
 
 def _load(body: str | bytes) -> object:

@@ -8,6 +8,7 @@ from enum import Enum
 from typing import Any
 
 import numpy as np
+import orjson
 from elasticsearch import Elasticsearch, NotFoundError
 from elasticsearch.helpers import scan
 
@@ -156,15 +157,15 @@ class Users:
         """
         if not users:
             return {}
-        operations: list[Mapping[str, Any]] = []
+        operations: list[Any] = []
         for user in users:
             action: dict[str, Any] = {"_id": user.customer_id}
             if user.seq_no is None:
-                operations.append({"create": action})
+                operations.append(orjson.dumps({"create": action}))
             else:
                 action |= {"if_seq_no": user.seq_no, "if_primary_term": user.primary_term}
-                operations.append({"index": action})
-            operations.append(_document(user))
+                operations.append(orjson.dumps({"index": action}))
+            operations.append(orjson.dumps(_document(user), option=orjson.OPT_SERIALIZE_NUMPY))
         with errors("writing shoppers"):
             answer = self._client.bulk(index=self.index, operations=operations).body
         written = {}
@@ -245,7 +246,9 @@ def _document(user: User) -> dict[str, Any]:
     if user.history:
         document["newest_at"] = user.history[-1].occurred_at // 1000
     if user.vector is not None:
-        document["user_vector"] = encode_vector(user.vector)
+        # orjson writes an array's floats in the fewest digits that read back as the same float32:
+        # 7 microseconds for 384, against 110 of a list of Python floats through json.
+        document["user_vector"] = np.ascontiguousarray(user.vector, dtype=np.float32)
     if user.forgotten_at is not None:
         document["forgotten_at"] = user.forgotten_at
     if user.merged_into:

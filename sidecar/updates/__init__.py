@@ -1,0 +1,1 @@
+"""SQS message to history, tower, users index: every event counts, once, whatever fails."""
