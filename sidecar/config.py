@@ -235,3 +235,19 @@ def listen_address(text: str) -> tuple[str, int]:
     if not colon or not host or not port.isdecimal() or not int(port) < 65_536:
         raise ConfigError("listen", text, "host:port, e.g. 127.0.0.1:9201")
     return host, int(port)
+
+
+def table_row(setting: Setting) -> str:
+    """The setting's row in ``docs/settings.md``."""
+    default = setting.default
+    if setting.attribute == "weights":
+        shown = "the shipped file"
+    elif default is None or default == "" or default == {}:
+        shown = "–"
+    elif isinstance(default, tuple):
+        shown = f"`{','.join(default)}`"
+    elif isinstance(default, bool):
+        shown = "yes" if default else "no"
+    else:
+        shown = f"`{default:g}`" if isinstance(default, float) else f"`{default}`"
+    return f"| `{setting.name}` | {shown} | {setting.help} |"

@@ -9,6 +9,7 @@ its first sale.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -145,6 +146,7 @@ def _words(label: str) -> str:
     return " ".join(_SPELLED_OUT.get(word, word) for word in spaced.split()).capitalize()
 
 
+@cache
 def _sales() -> pd.DataFrame:
     """Basket lines of things that are products, with the price of one unit."""
     lines, products = _read("transactions"), _read("products")

@@ -1,0 +1,126 @@
+"""The parts, put together from the settings. Nothing here decides; nothing below knows of it."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+from collections.abc import Callable
+from contextlib import ExitStack
+
+from elasticsearch import Elasticsearch
+
+from sidecar.config import Config
+from sidecar.contract.errors import ConfigError
+from sidecar.contract.events import EventVocabulary
+from sidecar.elastic.client import connect
+from sidecar.elastic.products import ProductVectors
+from sidecar.elastic.users import Users
+from sidecar.tower.load import Tower, load_tower
+from sidecar.updates.consumer import Consumer, Timing
+from sidecar.updates.metrics import UpdateMetrics
+from sidecar.updates.sqs import Queue
+
+log = logging.getLogger("sidecar")
+
+
+def elasticsearch(config: Config) -> Elasticsearch:
+    """The sidecar's own connection.
+
+    Raises
+    ------
+    ConfigError
+    """
+    service = config.service
+    return connect(
+        service.elasticsearch_url,
+        service.elasticsearch_api_key or None,
+        ca_certs=service.elasticsearch_ca_certs or None,
+        timeout_s=service.elasticsearch_timeout_s,
+        max_connections=max(16, service.threads),
+    )
+
+
+def tower(config: Config) -> Tower:
+    """The weights that are served.
+
+    Raises
+    ------
+    WeightsError
+    """
+    return load_tower(config.service.weights)
+
+
+def vocabulary(config: Config, served: Tower) -> EventVocabulary:
+    """The weights' events, with the operator's own names for them.
+
+    Raises
+    ------
+    ConfigError
+    """
+    return served.weights.metadata.vocabulary.with_aliases(config.service.event_aliases)
+
+
+def queue(config: Config) -> Queue:
+    """The queue of events.
+
+    Raises
+    ------
+    ConfigError
+        Also when none is set.
+    """
+    if not config.service.sqs_queue_url:
+        raise ConfigError(
+            "SIDECAR_SQS_QUEUE_URL", "", "the URL of the queue that brings the events"
+        )
+    return Queue(config.service.sqs_queue_url, max_connections=config.updates.receivers + 8)
+
+
+def consumer(
+    config: Config,
+    stack: ExitStack,
+    *,
+    on_stored: Callable[[Timing], None] | None = None,
+    metrics: UpdateMetrics | None = None,
+) -> Consumer:
+    """A consumer with everything that it needs; the stack closes it.
+
+    Raises
+    ------
+    ConfigError, WeightsError
+    """
+    client = stack.enter_context(elasticsearch(config))
+    served = tower(config)
+    return Consumer(
+        queue(config),
+        Users(client, config.service.users_index),
+        ProductVectors(
+            client,
+            config.search.product_indices,
+            dimension=served.weights.metadata.architecture.dimension,
+            cache_mb=config.service.product_cache_mb,
+            ttl_s=config.service.product_cache_s,
+        ),
+        lambda: served,
+        vocabulary(config, served),
+        config.updates,
+        metrics=metrics,
+        on_stored=on_stored,
+    )
+
+
+def consume(config: Config) -> None:
+    """Consume until SIGTERM or Ctrl-C.
+
+    Raises
+    ------
+    ConfigError, WeightsError, UnreachableError, RefusedError
+    """
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    with ExitStack() as stack:
+        one = consumer(config, stack)
+        log.info("consuming %s", config.service.sqs_queue_url)
+        one.run(stop)
+    log.info("stopped")

@@ -1,0 +1,1 @@
+"""``sidecar demo``: the whole path on one machine, with real input."""
