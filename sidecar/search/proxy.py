@@ -1,0 +1,282 @@
+"""The data plane: a WSGI callable that hands every request on to Elasticsearch.
+
+Raw path bytes matter here (``//``, ``..``, ``%2F``), so no framework routes these requests: the
+server's ``RAW_URI`` goes on as it came.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from http.client import responses
+from typing import Any
+
+from sidecar.contract.errors import UnreachableError
+from sidecar.search import sniff
+from sidecar.search.answers import GLANCE, has_failed_shards, unpack_start
+from sidecar.search.bodies import ClientGone, Incoming, gunzip
+from sidecar.search.decision import ACTION_HEADER, REASON_HEADER, Decision
+from sidecar.search.headers import forwarded
+from sidecar.search.observe import Observer
+from sidecar.search.plan import Plan, Planner, Search, media_verdict
+from sidecar.search.target import Target, parse_target
+from sidecar.search.upstream import Answer, Upstream, UpstreamTimeout
+
+log = logging.getLogger(__name__)
+
+Environ = dict[str, Any]
+StartResponse = Callable[..., Any]
+_REWRITTEN_BODY = frozenset({"HTTP_CONTENT_ENCODING"})
+
+
+class Proxy:
+    """Passes requests through; searches as planned.
+
+    Parameters
+    ----------
+    upstream : Upstream
+    planner : Planner
+    observer : Observer, optional
+        Told what was done; counts and logs.
+    """
+
+    def __init__(
+        self, upstream: Upstream, planner: Planner, observer: Observer | None = None
+    ) -> None:
+        self._upstream = upstream
+        self._planner = planner
+        self._settings = planner.settings
+        self._observer = observer or Observer()
+
+    def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        """WSGI."""
+        method, uri = environ["REQUEST_METHOD"], request_uri(environ)
+        target = parse_target(method, uri)
+        incoming = Incoming(environ)
+        try:
+            if target.api in ("search", "async_search", "msearch"):
+                return self._search(target, environ, incoming, start_response)
+            decision = None
+            if target.api in ("template", "scroll"):
+                reason = "template" if target.api == "template" else "scroll_page"
+                decision = Decision("untouched", reason)
+            if target.api == "nodes":
+                return self._nodes(environ, incoming, start_response)
+            answer = self._send(environ, incoming)
+            return self._hand_on(answer, start_response, decision)
+        except ClientGone:
+            return _own_error(start_response, 400, "client_gone", "the body ended too early")
+        except UpstreamTimeout as error:
+            self._observer.upstream_failed("timeout")
+            return _own_error(start_response, 504, "upstream_timeout", str(error))
+        except UnreachableError as error:
+            self._observer.upstream_failed("unreachable")
+            log.warning("%s", error)
+            return _own_error(start_response, 502, "upstream_unreachable", str(error))
+
+    def _send(
+        self,
+        environ: Environ,
+        incoming: Incoming,
+        repeatable: bool = False,
+        without: frozenset[str] = frozenset(),
+    ) -> Answer:
+        """The request as it came."""
+        method = environ["REQUEST_METHOD"]
+        headers = forwarded(environ, self._upstream.host_header, without)
+        headers += incoming.header()
+        body = incoming.framed()
+        repeatable = repeatable or method in ("GET", "HEAD")
+        return self._upstream.request(
+            method, request_uri(environ), headers, body, repeatable=repeatable
+        )
+
+    def _search(
+        self,
+        target: Target,
+        environ: Environ,
+        incoming: Incoming,
+        start_response: StartResponse,
+    ) -> Iterable[bytes]:
+        plan = self._plan(target, environ, incoming)
+        decision = plan.decision
+        if not plan.altered:
+            answer = self._send_text(environ, incoming, plan.body)
+            return self._hand_on(answer, start_response, decision)
+        try:
+            answer = self._send_text(environ, incoming, plan.body)
+            pieces = Pieces(answer)
+            if not _is_broken(answer, pieces):
+                return self._hand_on(answer, start_response, decision, pieces)
+            answer.close()
+            failure = f"status {answer.head.status}"
+        except UnreachableError as error:
+            failure = str(error)
+        return self._repair(plan, environ, incoming, start_response, failure)
+
+    def _repair(
+        self,
+        plan: Plan,
+        environ: Environ,
+        incoming: Incoming,
+        start_response: StartResponse,
+        failure: str,
+    ) -> Iterable[bytes]:
+        """The original, once. If it fares better, the index is left alone for a while."""
+        answer = self._send_text(environ, incoming, plan.original)
+        pieces = Pieces(answer)
+        if not _is_broken(answer, pieces):
+            action = plan.decision.action
+            log.warning("a %s search failed (%s): the original was sent", action, failure)
+            self._planner.breaker.open(plan.breaker_key)
+            self._observer.repaired()
+        self._planner.unpin(plan)
+        decision = Decision("bypassed", "rewrite_failed")
+        return self._hand_on(answer, start_response, decision, pieces)
+
+    def _plan(self, target: Target, environ: Environ, incoming: Incoming) -> Plan:
+        """What to do; leaves the body either read or still to be streamed."""
+        if target.odd:
+            return Plan(Decision("untouched", "unknown_parameter"))
+        body = incoming.read(self._settings.max_body_bytes)
+        if body is None:
+            return Plan(Decision("untouched", "body_too_large"))
+        refused = media_verdict(environ.get("CONTENT_TYPE"), environ.get("HTTP_ACCEPT"), bool(body))
+        if refused is not None:
+            return refused
+        encoding = environ.get("HTTP_CONTENT_ENCODING", "").lower()
+        if body and encoding not in ("", "identity"):
+            unpacked = gunzip(body, self._settings.max_body_bytes) if encoding == "gzip" else None
+            if unpacked is None:
+                return Plan(Decision("untouched", "not_json"))
+            body = unpacked
+        with self._observer.planning():
+            return self._planner.plan(Search(target.expression, target.parameters, environ, body))
+
+    def _send_text(self, environ: Environ, incoming: Incoming, text: str | None) -> Answer:
+        """A search with a body of ours; ``None``: as it came."""
+        if text is None:
+            return self._send(environ, incoming, repeatable=True)
+        body = text.encode("utf-8", "surrogatepass")
+        headers = forwarded(environ, self._upstream.host_header, _REWRITTEN_BODY)
+        if not environ.get("CONTENT_TYPE"):
+            headers.append(("Content-Type", _content_type(environ.get("HTTP_ACCEPT"))))
+        headers.append(("Content-Length", str(len(body))))
+        return self._upstream.request(
+            environ["REQUEST_METHOD"], request_uri(environ), headers, body, repeatable=True
+        )
+
+    def _nodes(
+        self, environ: Environ, incoming: Incoming, start_response: StartResponse
+    ) -> Iterable[bytes]:
+        """Clients that sniff learn the nodes' own addresses here, and would bypass us."""
+        answer = self._send(environ, incoming, without=frozenset({"HTTP_ACCEPT_ENCODING"}))
+        address = self._settings.public_address or environ.get("HTTP_HOST", "")
+        body = answer.read()
+        changed = sniff.point_at(body, address) if answer.head.status == 200 else None
+        headers = [one for one in answer.head.headers if one[0].lower() != "content-length"]
+        body = body if changed is None else changed
+        start_response(_status(answer), [*headers, ("Content-Length", str(len(body)))])
+        return [body]
+
+    def _hand_on(
+        self,
+        answer: Answer,
+        start_response: StartResponse,
+        decision: Decision | None,
+        pieces: Pieces | None = None,
+    ) -> Iterable[bytes]:
+        """The answer as it comes. ``pieces``: of which some were read already."""
+        headers = answer.head.headers
+        if decision is not None:
+            headers = [*headers, (ACTION_HEADER, decision.action), (REASON_HEADER, decision.reason)]
+            self._observer.decided(decision)
+        pieces = pieces or Pieces(answer)
+        if answer.is_here():
+            # Nothing to wait for: the connection goes back before the head is sent.
+            body = b"".join(pieces)
+            start_response(_status(answer), headers)
+            return [body] if body else []
+        start_response(_status(answer), headers)
+        return pieces
+
+
+class Pieces:
+    """An answer's body as WSGI wants it: iterated, and closed whatever happens."""
+
+    __slots__ = ("_answer", "_chunks", "_read")
+
+    def __init__(self, answer: Answer) -> None:
+        self._answer = answer
+        self._chunks = answer.chunks()
+        self._read: list[bytes] = []
+
+    def peek(self, size: int) -> bytes:
+        """The first bytes, at least that many if there are so many; they come again later."""
+        have = sum(map(len, self._read))
+        while have < size:
+            piece = next(self._chunks, b"")
+            if not piece:
+                break
+            self._read.append(piece)
+            have += len(piece)
+        return b"".join(self._read)
+
+    def __iter__(self) -> Iterator[bytes]:
+        while self._read:
+            yield self._read.pop(0)
+        yield from self._chunks
+
+    def close(self) -> None:
+        """WSGI calls it at the end, also when the client has gone."""
+        self._answer.close()
+
+
+def request_uri(environ: Mapping[str, Any]) -> str:
+    """Path and query string as the client sent them."""
+    raw: str = environ["RAW_URI"]
+    if raw.startswith("/"):
+        return raw
+    # The absolute form, meant for proxies: the part behind the authority.
+    _, scheme, rest = raw.partition("://")
+    if not scheme:
+        return "/" + raw.lstrip("*")
+    slash = rest.find("/")
+    return rest[slash:] if slash >= 0 else "/"
+
+
+def _is_broken(answer: Answer, pieces: Pieces) -> bool:
+    """Whether a rewritten search must be repaired: an error (but "later"), or failed shards."""
+    head = answer.head
+    if head.status >= 400:
+        return head.status != 429
+    encoding = next((v for k, v in head.headers if k.lower() == "content-encoding"), "")
+    return has_failed_shards(unpack_start(pieces.peek(GLANCE), encoding.lower()))
+
+
+def _status(answer: Answer) -> str:
+    # WSGI wants a reason after the status; HTTP does not.
+    reason = answer.head.reason or responses.get(answer.head.status, "Unknown")
+    return f"{answer.head.status} {reason}"
+
+
+def _content_type(accept: str | None) -> str:
+    """For a body where there was none: Elasticsearch wants the version of ``Accept`` in it."""
+    first = (accept or "").partition(",")[0].strip()
+    return first if first.startswith("application/vnd.elasticsearch+json") else "application/json"
+
+
+def _own_error(
+    start_response: StartResponse, status: int, kind: str, reason: str
+) -> Iterable[bytes]:
+    """An error of the sidecar's own, in Elasticsearch's form: clients insist on the header."""
+    error = {"type": f"sidecar_{kind}_exception", "reason": reason}
+    body = json.dumps({"error": {"root_cause": [error], **error}, "status": status}).encode()
+    headers = [
+        ("Content-Type", "application/json"),
+        ("Content-Length", str(len(body))),
+        ("X-Elastic-Product", "Elasticsearch"),
+    ]
+    start_response(f"{status} {responses[status]}", headers)
+    return [body]

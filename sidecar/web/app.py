@@ -1,0 +1,63 @@
+"""The application: which path goes where. It only wires.
+
+Elasticsearch's API goes straight to the proxy, as raw bytes; Flask serves ``/_sidecar/``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from flask import Blueprint, Flask, Response, jsonify
+from werkzeug.exceptions import HTTPException
+
+from sidecar.web.health import Checks, health
+
+WsgiApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
+#: Everything below belongs to the sidecar, everything else to Elasticsearch.
+OWN = "/_sidecar"
+
+
+def create_app(
+    proxy: WsgiApp, ready: Checks | None = None, blueprints: Sequence[Blueprint] = ()
+) -> WsgiApp:
+    """The WSGI application.
+
+    Parameters
+    ----------
+    proxy : WSGI callable
+        What serves Elasticsearch's own API.
+    ready : Mapping[str, Callable], optional
+        Named checks of ``/_sidecar/health/ready``: each returns nothing, or raises a
+        SidecarError that says what is wrong.
+    blueprints : Sequence[Blueprint]
+        Further routes, each below ``/_sidecar``.
+    """
+    own = own_app(ready or {}, blueprints)
+
+    def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        raw: str = environ["RAW_URI"]
+        # Raw and exact: "//_sidecar" or "/%5Fsidecar" are paths of Elasticsearch.
+        if raw.startswith(OWN) and raw[len(OWN) : len(OWN) + 1] in ("", "/", "?"):
+            return own.wsgi_app(environ, start_response)
+        return proxy(environ, start_response)
+
+    return application
+
+
+def own_app(ready: Checks, blueprints: Sequence[Blueprint] = ()) -> Flask:
+    """The Flask application behind ``/_sidecar/``."""
+    app = Flask("sidecar", static_folder=None)
+    app.json.sort_keys = False  # type: ignore[attr-defined]
+    app.register_blueprint(health(ready), url_prefix=f"{OWN}/health")
+    for blueprint in blueprints:
+        app.register_blueprint(blueprint)
+    app.register_error_handler(HTTPException, _json_error)
+    return app
+
+
+def _json_error(error: HTTPException) -> tuple[Response, int, Mapping[str, str]]:
+    """Errors as JSON, with the headers that belong to them (Allow, Retry-After)."""
+    status = error.code or 500
+    headers = {name: value for name, value in error.get_headers() if name.lower() != "content-type"}
+    return jsonify(error=error.name, detail=error.description), status, headers
