@@ -25,41 +25,52 @@ class Resolved(NamedTuple):
     fits: bool
 
 
-def resolve(
-    client: Elasticsearch, expression: str, field: str, dimension: int, timeout_s: float
-) -> Resolved:
-    """Look an index expression up: names, aliases, wildcards, separated by commas.
+class Resolver:
+    """Looks index expressions up.
 
     Parameters
     ----------
     client : Elasticsearch
-    expression : str
     field : str
         The vector field; dots for fields of objects.
     dimension : int
         D.
-    timeout_s : float
-        Seconds to wait for the answer.
-
-    Raises
-    ------
-    UnreachableError, RefusedError
     """
-    with errors(f"resolving {expression}"):
-        try:
-            answer = client.options(request_timeout=timeout_s).indices.get_mapping(
-                index=expression, filter_path=_paths(field)
-            )
-        except NotFoundError:
-            return Resolved((), False)
-    # filter_path leaves indices without the field out: they cost a second question only when
-    # that matters, which it does not, since the script answers for documents without a vector.
-    found = {index: _field(one, field) for index, one in answer.body.items()}
-    mapped = [one for one in found.values() if one is not None]
-    fits = bool(mapped) and all(
-        one.get("type") == "dense_vector" and one.get("dims") == dimension for one in mapped
-    )
-    return Resolved(tuple(sorted(found)), fits)
+
+    def __init__(self, client: Elasticsearch, field: str, dimension: int) -> None:
+        self._client = client
+        self._field = field
+        self._dimension = dimension
+
+    def __call__(self, expression: str, timeout_s: float) -> Resolved:
+        """What names, aliases and wildcards, separated by commas, stand for.
+
+        Parameters
+        ----------
+        expression : str
+        timeout_s : float
+            Seconds to wait for the answer.
+
+        Raises
+        ------
+        UnreachableError, RefusedError
+        """
+        with errors(f"resolving {expression}"):
+            try:
+                # filter_path leaves out indices without the field: the script knows what to
+                # do with their documents, so nothing needs to be asked about them.
+                answer = self._client.options(request_timeout=timeout_s).indices.get_mapping(
+                    index=expression, filter_path=_paths(self._field)
+                )
+            except NotFoundError:
+                return Resolved((), False)
+        found = {index: _field(one, self._field) for index, one in answer.body.items()}
+        mapped = [one for one in found.values() if one is not None]
+        fits = bool(mapped) and all(
+            one.get("type") == "dense_vector" and one.get("dims") == self._dimension
+            for one in mapped
+        )
+        return Resolved(tuple(sorted(found)), fits)
 
 
 def _paths(field: str) -> str:

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from elasticsearch import Elasticsearch
-
 from sidecar.contract.history import HistoryLimits
 from sidecar.contract.schema import Calibration
-from sidecar.elastic.resolve import resolve
+from sidecar.elastic.resolve import Resolver
 from sidecar.elastic.users import User, Users
 from sidecar.search.observe import Observer
 from sidecar.search.plan import Planner
@@ -45,8 +43,8 @@ ServedModelSource = Callable[[], ServedModel | None]
 
 def search_proxy(
     url: str,
-    client: Elasticsearch,
     users: Users,
+    resolver: Resolver,
     model: ServedModelSource,
     settings: SearchSettings,
     *,
@@ -61,9 +59,8 @@ def search_proxy(
     ----------
     url : str
         Elasticsearch's address; requests go there with the caller's own credentials.
-    client : Elasticsearch
-        The sidecar's own connection, for shoppers and mappings.
     users : Users
+    resolver : Resolver
     model : Callable
     settings : SearchSettings
     version : Callable
@@ -85,9 +82,7 @@ def search_proxy(
         return None if served is None else Model(served.product_space, served.calibration)
 
     def resolved(expression: str, timeout_s: float) -> Resolution:
-        return Resolution(
-            *resolve(client, expression, settings.vector_field, settings.dimension, timeout_s)
-        )
+        return Resolution(*resolver(expression, timeout_s))
 
     tastes = Tastes(shopper_lookup(users, model), known_model, settings, pins, observer.looked_up)
     upstream = Upstream(
