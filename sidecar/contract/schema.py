@@ -8,11 +8,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, NoReturn
 
 from sidecar.contract.errors import ConfigError
 from sidecar.contract.events import EventVocabulary
 from sidecar.contract.history import HistoryLimits
+from sidecar.contract.product_text import PriceTiers
 
 FORMAT = "user_tower"
 FORMAT_VERSION = 1
@@ -141,6 +142,9 @@ class Metadata:
     def __post_init__(self) -> None:
         if self.product_tower not in PRODUCT_TOWERS:
             raise ConfigError("product_tower", self.product_tower, f"one of {PRODUCT_TOWERS}")
+        if not self.embedding_model:
+            raise ConfigError("embedding_model", self.embedding_model, "the name of a model")
+        PriceTiers(self.price_tiers)
 
 
 def dump_metadata(metadata: Metadata) -> dict[str, str]:
@@ -192,34 +196,61 @@ def parse_metadata(raw: Mapping[str, str]) -> Metadata:
     _same(architecture, "attention_scale", parsed.attention_scale)
     _same(architecture, "normalize_eps", NORM_EPS)
     _same(architecture, "layer_norm", "none")
-    events = _load(raw, "events", list)
-    history = _load(raw, "history", dict)
-    calibration = _load(raw, "calibration", dict)
-    tiers = _load(raw, "price_tiers", dict)
+    return Metadata(
+        architecture=parsed,
+        vocabulary=_vocabulary(_load(raw, "events", list)),
+        limits=_limits(_load(raw, "history", dict)),
+        calibration=_calibration(_load(raw, "calibration", dict)),
+        product_tower=raw.get("product_tower", ""),
+        embedding_model=raw.get("embedding_model", ""),
+        price_tiers=_price_tiers(_load(raw, "price_tiers", dict)),
+        training=_load(raw, "training", dict),
+        metrics=_load(raw, "metrics", dict),
+        created_at=raw.get("created_at", ""),
+    )
+
+
+def _vocabulary(found: list[Any]) -> EventVocabulary:
+    entries = [e for e in found if isinstance(e, dict) and isinstance(e.get("name"), str)]
+    weights = {e["name"]: _number("events", e.get("weight")) for e in entries}
+    if len(weights) != len(found):
+        raise ConfigError("metadata.events", list(weights), "distinct names, each with a weight")
+    known = EventVocabulary().aliases.items()
+    return EventVocabulary(weights, {alias: name for alias, name in known if name in weights})
+
+
+def _limits(found: dict[str, Any]) -> HistoryLimits:
+    most = found.get("max_interactions")
+    if type(most) is not int:
+        raise ConfigError("metadata.history.max_interactions", most, "a whole number")
+    hours = _number("history.window_hours", found.get("window_hours"))
     try:
-        return Metadata(
-            architecture=parsed,
-            vocabulary=EventVocabulary(
-                {str(e["name"]): float(e["weight"]) for e in events},
-                aliases={
-                    alias: name
-                    for alias, name in EventVocabulary().aliases.items()
-                    if any(e["name"] == name for e in events)
-                },
-            ),
-            limits=HistoryLimits(int(history["max_interactions"]), float(history["window_hours"])),
-            calibration=Calibration(float(calibration["lo"]), float(calibration["hi"])),
-            product_tower=raw.get("product_tower", ""),
-            embedding_model=raw.get("embedding_model", ""),
-            price_tiers={str(k): (float(a), float(b), float(c)) for k, (a, b, c) in tiers.items()},
-            training=_load(raw, "training", dict),
-            metrics=_load(raw, "metrics", dict),
-            created_at=raw.get("created_at", ""),
-        )
-    except (KeyError, TypeError, ValueError, OverflowError) as error:
-        raise ConfigError(
-            "metadata", type(error).__name__, f"well-formed values ({error})"
-        ) from None
+        return HistoryLimits(most, hours)
+    except ConfigError as error:
+        raise ConfigError(f"metadata.history.{error.key}", error.value, error.expected) from None
+
+
+def _calibration(found: dict[str, Any]) -> Calibration:
+    return Calibration(*(_number(f"calibration.{key}", found.get(key)) for key in ("lo", "hi")))
+
+
+def _price_tiers(found: dict[str, Any]) -> dict[str, tuple[float, float, float]]:
+    tiers = {}
+    for category, limits in found.items():
+        if not isinstance(limits, list) or len(limits) != 3:
+            raise ConfigError(f"metadata.price_tiers.{category}", limits, "three ascending prices")
+        low, middle, high = (_number(f"price_tiers.{category}", limit) for limit in limits)
+        tiers[category] = (low, middle, high)
+    return tiers
+
+
+def _number(key: str, found: object) -> float:
+    if isinstance(found, bool) or not isinstance(found, (int, float)):
+        raise ConfigError(f"metadata.{key}", found, "a number")
+    try:
+        return float(found)
+    except OverflowError:
+        raise ConfigError(f"metadata.{key}", "a huge number", "one below 1e308") from None
 
 
 def _dump(value: object) -> str:
@@ -228,7 +259,7 @@ def _dump(value: object) -> str:
 
 def _load(raw: Mapping[str, str], key: str, kind: type) -> Any:
     try:
-        value = json.loads(raw[key])
+        value = json.loads(raw[key], parse_constant=_refuse)
     except KeyError:
         raise ConfigError(f"metadata.{key}", None, "to be present") from None
     except (ValueError, RecursionError):
@@ -236,6 +267,10 @@ def _load(raw: Mapping[str, str], key: str, kind: type) -> Any:
     if not isinstance(value, kind):
         raise ConfigError(f"metadata.{key}", raw[key][:80], f"a JSON {kind.__name__}")
     return value
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is not JSON")
 
 
 def _same(found: Mapping[str, Any], key: str, expected: object) -> None:

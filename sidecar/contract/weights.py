@@ -1,7 +1,7 @@
 """The weights file: its only reader and its only writer.
 
-Reading checks what a file says about itself: header, names, shapes, types, finiteness, metadata.
-Whether the tower reproduces the golden vectors is checked one layer up, in
+Reading checks what a file says about itself: header, names, shapes, types, metadata, finiteness,
+checksum. Whether the tower reproduces the golden vectors is checked one layer up, in
 :mod:`sidecar.tower.load`, because it takes the tower to know.
 """
 
@@ -13,21 +13,21 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from io import BufferedReader
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from sidecar.contract.errors import ConfigError, WeightsError
+from sidecar.contract.header import Entry, Header, open_regular, read_header
 from sidecar.contract.schema import Metadata, dump_metadata, parse_metadata
+from sidecar.contract.tensors import GOLDEN, check_layout, check_values, checksum
 
 F32 = NDArray[np.float32]
-
-_GOLDEN = ("golden.products", "golden.events", "golden.ages", "golden.lengths", "golden.users")
 
 
 @dataclass(frozen=True)
@@ -124,19 +124,26 @@ def write_weights(path: str | Path, weights: Weights) -> None:
         If the file cannot be written; what stood there before still does.
     """
     tensors: dict[str, np.ndarray[Any, Any]] = dict(weights.tower)
-    for name in _GOLDEN:
+    for name in GOLDEN:
         tensors[name] = getattr(weights.golden, name.removeprefix("golden."))
     if weights.product_tower is not None:
         tensors["A"] = weights.product_tower.A
         if weights.product_tower.delta is not None:
             tensors["delta"] = weights.product_tower.delta
             tensors.update(pack_ids(weights.product_tower.product_ids))
-    _check(str(path), weights.metadata, tensors)
-    blob = save(
-        {name: np.asarray(t, order="C") for name, t in tensors.items()},
-        metadata=dump_metadata(weights.metadata),
-    )
-    target = Path(path)
+    tensors = {name: np.asarray(tensor, order="C") for name, tensor in tensors.items()}
+    metadata = dump_metadata(weights.metadata)
+    # What would be refused when read is refused now, by the same checks.
+    _parse_metadata(str(path), metadata)
+    check_layout(str(path), weights.metadata, tensors)
+    check_values(str(path), weights.metadata, tensors)
+    if "product_ids.ends" in tensors:
+        unpack_ids(str(path), tensors)
+    metadata["checksum"] = checksum(metadata, tensors)
+    _replace(Path(path), save(tensors, metadata=metadata))
+
+
+def _replace(target: Path, blob: bytes) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     descriptor, partial = tempfile.mkstemp(suffix=".partial", dir=target.parent)
     try:
@@ -155,26 +162,31 @@ def write_weights(path: str | Path, weights: Weights) -> None:
 def read_weights(path: str | Path) -> Weights:
     """Read and check a file.
 
+    The header and all that it claims are checked before any tensor is read, and the file is read
+    rather than mapped, so that it may be replaced or cut off meanwhile.
+
     Raises
     ------
     WeightsError
         One clear reason: not there, not a safetensors file, truncated, wrong or missing or
-        surplus tensors, values that are not finite, metadata that is malformed.
+        surplus tensors, values that are not finite, metadata that is malformed, a checksum that
+        does not fit.
     """
     name = str(path)
-    try:
-        with safe_open(name, framework="numpy") as file:
-            raw = file.metadata() or {}
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-    except FileNotFoundError:
-        raise WeightsError(name, "no such file: expected a .safetensors weights file") from None
-    except (SafetensorError, OSError, ValueError, TypeError) as error:
-        raise WeightsError(name, f"not a readable safetensors file ({error})") from None
-    try:
-        metadata = parse_metadata(raw)
-    except ConfigError as error:
-        raise WeightsError(name, str(error)) from None
-    _check(name, metadata, tensors)
+    with open_regular(name) as (file, size):
+        header = read_header(name, file, size)
+        metadata = _parse_metadata(name, header.metadata)
+        check_layout(name, metadata, header.tensors)
+        tensors = {
+            key: _read_tensor(name, file, header, entry) for key, entry in header.tensors.items()
+        }
+    check_values(name, metadata, tensors)
+    expected = checksum(header.metadata, tensors)
+    found = header.metadata.get("checksum", "")
+    if found != expected:
+        raise WeightsError(
+            name, f"checksum is {found!r:.80}: expected {expected!r} (damaged, or edited)"
+        )
     tower_names = metadata.architecture.shapes(len(metadata.vocabulary.weights))
     product_tower = None
     if metadata.product_tower != "none":
@@ -184,78 +196,26 @@ def read_weights(path: str | Path) -> Weights:
     return Weights(
         metadata=metadata,
         tower={key: tensors[key] for key in tower_names},
-        golden=Golden(*(tensors[key] for key in _GOLDEN)),
+        golden=Golden(*(tensors[key] for key in GOLDEN)),
         product_tower=product_tower,
     )
 
 
-def _check(path: str, metadata: Metadata, tensors: Mapping[str, np.ndarray[Any, Any]]) -> None:
-    """Every tensor that should be there, and no other, with its shape, type and finite values."""
-    expected = _expected(metadata, tensors)
-    missing = sorted(expected.keys() - tensors.keys())
-    if missing:
-        raise WeightsError(path, f"missing tensors: {', '.join(missing)}")
-    surplus = sorted(tensors.keys() - expected.keys())
-    if surplus:
-        raise WeightsError(path, f"tensors that the format does not know: {', '.join(surplus)}")
-    for name, (dtype, shape) in expected.items():
-        tensor = tensors[name]
-        if tensor.dtype != dtype:
-            raise WeightsError(path, f"tensor {name} is of type {tensor.dtype}: expected {dtype}")
-        if tensor.shape != shape:
-            raise WeightsError(path, f"tensor {name} has shape {tensor.shape}: expected {shape}")
-        if not np.isfinite(tensor).all():
-            raise WeightsError(path, f"tensor {name} holds NaN or infinity: expected finite values")
-    _check_values(path, metadata, tensors)
+def _parse_metadata(path: str, raw: Mapping[str, str]) -> Metadata:
+    try:
+        return parse_metadata(raw)
+    except ConfigError as error:
+        raise WeightsError(path, str(error)) from None
 
 
-def _expected(
-    metadata: Metadata, tensors: Mapping[str, np.ndarray[Any, Any]]
-) -> dict[str, tuple[str, tuple[int, ...]]]:
-    """Name to (dtype, shape). Counts that the file chooses (G, N) come from the file."""
-    d, length = metadata.architecture.dimension, metadata.limits.max_interactions
-    shapes = metadata.architecture.shapes(len(metadata.vocabulary.weights))
-    expected = {name: ("float32", shape) for name, shape in shapes.items()}
-
-    def first(name: str) -> int:
-        shape = tensors[name].shape if name in tensors else ()
-        return max(shape[0], 1) if shape else 1
-
-    g = first("golden.users")
-    expected |= {
-        "golden.products": ("float32", (g, length, d)),
-        "golden.events": ("int32", (g, length)),
-        "golden.ages": ("float32", (g, length)),
-        "golden.lengths": ("int32", (g,)),
-        "golden.users": ("float32", (g, d)),
-    }
-    if metadata.product_tower != "none":
-        expected["A"] = ("float32", (d, d))
-    if metadata.product_tower == "linear+id":
-        n = first("delta")
-        expected |= {
-            "delta": ("float32", (n, d)),
-            "product_ids.bytes": ("uint8", (first("product_ids.bytes"),)),
-            "product_ids.ends": ("int64", (n,)),
-        }
-    return expected
-
-
-def _check_values(
-    path: str, metadata: Metadata, tensors: Mapping[str, np.ndarray[Any, Any]]
-) -> None:
-    if not (tensors["g"] > 0).all():
-        raise WeightsError(path, "tensor g holds a weight that is not above 0")
-    for name in ("lambda_age", "lambda_rank"):
-        if tensors[name] < 0:
-            raise WeightsError(path, f"tensor {name} is {tensors[name]}: expected 0 or above")
-    events, lengths = tensors["golden.events"], tensors["golden.lengths"]
-    types = len(metadata.vocabulary.weights)
-    if events.min() < 0 or events.max() >= types:
-        raise WeightsError(path, f"golden.events: expected event types from 0 to {types - 1}")
-    limit = metadata.limits.max_interactions
-    if lengths.min() < 1 or lengths.max() > limit:
-        raise WeightsError(path, f"golden.lengths: expected lengths from 1 to {limit}")
+def _read_tensor(
+    path: str, file: BufferedReader, header: Header, entry: Entry
+) -> np.ndarray[Any, Any]:
+    stored = np.empty(entry.shape, np.dtype(entry.dtype).newbyteorder("<"))
+    file.seek(header.data_start + entry.begin)
+    if stored.size and file.readinto(stored.reshape(-1).view(np.uint8).data) != stored.nbytes:
+        raise WeightsError(path, "the file shrank while it was read")
+    return stored.astype(entry.dtype, copy=False)
 
 
 def pack_ids(ids: Sequence[str]) -> dict[str, np.ndarray[Any, Any]]:

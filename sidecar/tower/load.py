@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -51,8 +52,13 @@ def check_tower(weights: Weights, path: str = "weights") -> Tower:
     WeightsError
     """
     folded = fold(weights)
-    users = run_golden(folded, weights.golden)
-    error = np.abs(users - weights.golden.users).max()
+    constants = folded._asdict().items()
+    overflown = [name for name, constant in constants if not _is_finite(constant)]
+    if overflown:
+        raise WeightsError(
+            path, f"products of its tensors ({', '.join(overflown)}) overflow float32"
+        )
+    error = golden_error(folded, weights.golden)
     # Not "error > tolerance": NaN must be refused too.
     if not error <= GOLDEN_TOLERANCE:
         raise WeightsError(
@@ -63,10 +69,24 @@ def check_tower(weights: Weights, path: str = "weights") -> Tower:
     return Tower(weights, folded, path)
 
 
-def run_golden(folded: Folded, golden: Golden) -> F32:
-    """What the served form makes of the golden histories; shape (G, D)."""
-    positions = np.arange(golden.products.shape[1])
-    valid = positions < golden.lengths[:, None]
+def golden_error(folded: Folded, golden: Golden) -> float:
+    """The largest distance from the golden vectors, in any component; NaN where there is none.
+
+    Each history is computed both alone and among the others: those are two paths.
+    """
+    valid = np.arange(golden.products.shape[1]) < golden.lengths[:, None]
     products = np.where(valid[..., None], golden.products, np.float32(0))
-    with np.errstate(all="ignore"):
-        return served_tower(folded, products, golden.events, golden.ages, golden.lengths)[0]
+
+    def users(rows: slice) -> F32:
+        return served_tower(
+            folded, products[rows], golden.events[rows], golden.ages[rows], golden.lengths[rows]
+        )[0]
+
+    together = users(slice(None))
+    alone = [users(slice(row, row + 1)) for row in range(len(products))]
+    error = np.abs(np.stack([together, np.concatenate(alone)]) - golden.users)
+    return float(error.max())
+
+
+def _is_finite(constant: Any) -> bool:
+    return constant is None or bool(np.isfinite(constant).all())
