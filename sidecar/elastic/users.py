@@ -168,11 +168,7 @@ class Users:
             operations.append(orjson.dumps(_document(user), option=orjson.OPT_SERIALIZE_NUMPY))
         with errors("writing shoppers"):
             answer = self._client.bulk(index=self.index, operations=operations).body
-        written = {}
-        for item in answer["items"]:
-            (result,) = item.values()
-            written[result["_id"]] = _outcome(result)
-        return written
+        return _outcomes(answer)
 
     def delete(self, customer_id: str) -> bool:
         """Delete a shopper's document; whether there was one.
@@ -188,17 +184,60 @@ class Users:
                 return False
         return True
 
-    def scan(self, query: Mapping[str, Any] | None = None) -> Iterator[User]:
-        """All shoppers that match, in no order.
+    def delete_many(self, users: Sequence[User]) -> dict[str, Written]:
+        """Delete shoppers in one request, each only if nobody wrote it since it was read.
 
         Raises
         ------
         UnreachableError, RefusedError
         """
-        body = {"query": query or {"match_all": {}}, "seq_no_primary_term": True}
+        if not users:
+            return {}
+        operations = [
+            {
+                "delete": {
+                    "_id": user.customer_id,
+                    "if_seq_no": user.seq_no,
+                    "if_primary_term": user.primary_term,
+                }
+            }
+            for user in users
+        ]
+        with errors("deleting shoppers"):
+            answer = self._client.bulk(index=self.index, operations=operations).body
+        return _outcomes(answer)
+
+    def scan(
+        self, query: Mapping[str, Any] | None = None, *, fields: Sequence[str] | None = None
+    ) -> Iterator[User]:
+        """All shoppers that match, in no order; as of the index's last refresh.
+
+        Parameters
+        ----------
+        query : Mapping, optional
+        fields : Sequence[str], optional
+            Fields to read; the others have their defaults. All where ``None``.
+
+        Raises
+        ------
+        UnreachableError, RefusedError
+        """
+        body: dict[str, Any] = {"query": query or {"match_all": {}}, "seq_no_primary_term": True}
+        if fields is not None:
+            body["_source"] = list(fields) or False
         with errors("scanning shoppers"):
             for hit in scan(self._client, index=self.index, query=body, size=500):
                 yield _user(hit)
+
+    def refresh(self) -> None:
+        """Make all that was written so far visible to :meth:`scan` and :meth:`count`.
+
+        Raises
+        ------
+        UnreachableError, RefusedError
+        """
+        with errors("refreshing shoppers"):
+            self._client.indices.refresh(index=self.index)
 
     def count(self, query: Mapping[str, Any] | None = None) -> int:
         """How many shoppers match.
@@ -259,7 +298,7 @@ def _document(user: User) -> dict[str, Any]:
 
 
 def _user(hit: Mapping[str, Any]) -> User:
-    source = hit["_source"]
+    source = hit.get("_source") or {}
     raw = source.get("user_vector")
     return User(
         customer_id=hit["_id"],
@@ -281,6 +320,11 @@ def _history(raw: Iterable[Mapping[str, Any]]) -> History:
         Interaction(i["occurred_at"], i["event_id"], i["product_id"], i["event"], i["received_at"])
         for i in raw
     )
+
+
+def _outcomes(answer: Mapping[str, Any]) -> dict[str, Written]:
+    results = [next(iter(item.values())) for item in answer["items"]]
+    return {result["_id"]: _outcome(result) for result in results}
 
 
 def _outcome(result: Mapping[str, Any]) -> Written:

@@ -2,27 +2,31 @@
 
 Receivers (threads) put messages into a bounded buffer; the writer (the thread that calls ``run``)
 takes micro-batches from it and stores them; the disposer deletes what is stored and sends on what
-is poison; the keeper extends the visibility of what takes long. A message is deleted only after
+is poison; the keeper extends the visibility of what takes long; and now and then somebody looks
+for products that got their vectors after their events. A message is deleted only after
 Elasticsearch said that it is stored, so that a kill at any moment loses nothing.
 """
 
 from __future__ import annotations
 
 import logging
-import queue as queues
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
-from sidecar.contract.errors import MessageError, SidecarError
+from sidecar.contract.errors import SidecarError
 from sidecar.contract.events import EventVocabulary
 from sidecar.tower.load import Tower
 from sidecar.updates.backoff import Backoff
+from sidecar.updates.catch_up import catch_up
 from sidecar.updates.dead_letters import DeadLetters
-from sidecar.updates.handler import BatchHandler, Handled, UserStore, VectorSource
+from sidecar.updates.disposer import Disposer
+from sidecar.updates.handler import BatchHandler, Handled, VectorSource
 from sidecar.updates.inflight import InFlight
 from sidecar.updates.metrics import UpdateMetrics
+from sidecar.updates.recompute import UserScan
 from sidecar.updates.settings import UpdateSettings
 from sidecar.updates.sqs import Queue, Received
 from sidecar.updates.status import Health, Status
@@ -41,18 +45,13 @@ class Timing(NamedTuple):
     stored_at: int
 
 
-class _Finished(NamedTuple):
-    delete: list[Received]
-    poison: list[tuple[Received, MessageError]]
-
-
 class Consumer:
     """Turns messages into user vectors until it is told to stop.
 
     Parameters
     ----------
     queue : Queue
-    users : UserStore
+    users : UserScan
     products : VectorSource
     tower_of : Callable[[], Tower]
         The tower that is served now.
@@ -69,7 +68,7 @@ class Consumer:
     def __init__(
         self,
         queue: Queue,
-        users: UserStore,
+        users: UserScan,
         products: VectorSource,
         tower_of: Callable[[], Tower],
         vocabulary: EventVocabulary,
@@ -98,8 +97,11 @@ class Consumer:
         self._in_flight = InFlight(
             settings.max_in_flight, settings.max_in_flight_mb * 1e6, settings.visibility_s
         )
-        self._finished: queues.SimpleQueue[_Finished | None] = queues.SimpleQueue()
         self._health = Health(metrics)
+        self._disposer = Disposer(
+            queue, self._dead_letters, self._in_flight, metrics, self._health, self._backoff
+        )
+        self._catch_up = partial(catch_up, users, products, tower_of, clock)
         self._stop_seen: float | None = None
         self._crash: BaseException | None = None
 
@@ -139,7 +141,8 @@ class Consumer:
             self._thread(f"receiver-{i}", self._receive, ending, halt)
             for i in range(self._settings.receivers)
         ]
-        disposer = self._thread("disposer", self._dispose, halt, halt)
+        disposer = self._thread("disposer", self._disposer.run, halt, halt)
+        self._thread("catch-up", self._look_back, ending, halt)
         keeper = self._thread("keeper", lambda until: self._keep(stop, until), halt, halt)
         try:
             self._write(stop, halt)
@@ -149,7 +152,7 @@ class Consumer:
             self._in_flight.wake()
             for thread in receivers:
                 thread.join(max(0.0, deadline - 2 - time.monotonic()))
-            self._finished.put(None)
+            self._disposer.close()
             disposer.join(max(0.0, deadline - 1 - time.monotonic()))
             halt.set()
             keeper.join(max(0.0, deadline - time.monotonic()))
@@ -241,61 +244,7 @@ class Consumer:
             log.error("message %s: Elasticsearch refuses: %s", message.message_id, reason)
         # Neither deleted nor released: the queue's redrive policy decides.
         self._in_flight.finish(message for message, _ in handled.refused)
-        if handled.stored or handled.poison:
-            self._finished.put(_Finished(handled.stored, handled.poison))
-
-    def _dispose(self, halt: threading.Event) -> None:
-        """Delete what is stored; what is poison goes to the dead letters, or stays."""
-        while True:
-            finished = self._finished.get()
-            if finished is None:
-                return
-            delete = list(finished.delete)
-            # What piled up meanwhile goes into the same requests, ten at a time.
-            poison = list(finished.poison)
-            while len(delete) < 200 and not self._finished.empty():
-                more = self._finished.get()
-                if more is None:
-                    self._finished.put(None)
-                    break
-                delete += more.delete
-                poison += more.poison
-            delete += self._bury(poison)
-            self._delete(delete, halt)
-            self._metrics.in_flight.set(len(self._in_flight))
-
-    def _bury(self, poison: list[tuple[Received, MessageError]]) -> list[Received]:
-        """Poison that was sent to the dead letters, and can be deleted."""
-        if not poison:
-            return []
-        if self._dead_letters is not None:
-            try:
-                buried = self._dead_letters.add(poison)
-            except SidecarError as error:
-                self._metrics.faults.labels("dead_letters").inc()
-                log.error("dead letters: %s", error)
-            else:
-                self._metrics.finished.labels("dead_letter").inc(len(buried))
-                kept = {message.receipt for message in buried}
-                self._in_flight.finish(m for m, _ in poison if m.receipt not in kept)
-                return buried
-        self._metrics.finished.labels("left").inc(len(poison))
-        self._in_flight.finish(message for message, _ in poison)
-        return []
-
-    def _delete(self, messages: list[Received], halt: threading.Event) -> None:
-        """Tries a few times; what stays is delivered again, and then changes nothing."""
-        backoff = self._backoff()
-        left = messages
-        while left and backoff.faults < 5:
-            try:
-                left = self._queue.delete(left)
-            except SidecarError as error:
-                self._metrics.faults.labels("delete").inc()
-                self._health.fault("queue", error)
-            if left and halt.wait(backoff.next()):
-                break
-        self._in_flight.finish(messages)
+        self._disposer.put(handled.stored, handled.poison)
 
     def _keep(self, stop: threading.Event, halt: threading.Event) -> None:
         """Extend the visibility of what takes long; notes when stopping began."""
@@ -313,6 +262,20 @@ class Consumer:
             else:
                 if lost:
                     log.info("%d messages were too late to keep, others have them", len(lost))
+
+    def _look_back(self, ending: threading.Event) -> None:
+        pause = self._settings.catch_up_s
+        while pause and not ending.wait(pause):
+            started = time.monotonic()
+            try:
+                written = self._catch_up()
+            except SidecarError as error:
+                self._metrics.faults.labels("catch_up").inc()
+                log.info("%s (looking for late products again later)", error)
+            else:
+                self._metrics.caught_up.inc(written)
+            # Never more than a tenth of the time, however many wait for products that never come.
+            pause = max(self._settings.catch_up_s, 9 * (time.monotonic() - started))
 
     def _hand_back(self) -> None:
         """Show what was received and not stored to other consumers at once."""

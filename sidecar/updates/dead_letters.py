@@ -5,13 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sidecar.contract.errors import MessageError
-from sidecar.updates.sqs import Outgoing, Queue, Received
-
-#: Message attributes of a dead letter.
-REASON = "sidecar-reason"
-DETAIL = "sidecar-detail"
-MESSAGE_ID = "sidecar-message-id"
-SENT_AT = "sidecar-sent-at"
+from sidecar.updates.sqs import DETAIL, MESSAGE_ID, REASON, SENT_AT, Outgoing, Queue, Received
 
 
 class DeadLetters:

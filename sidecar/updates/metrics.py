@@ -50,6 +50,11 @@ class UpdateMetrics:
             "Shoppers for whom messages changed nothing (duplicates)",
             registry=registry,
         )
+        self.caught_up = Counter(
+            "sidecar_users_caught_up",
+            "Shoppers written again because a product of theirs got its vector",
+            registry=registry,
+        )
         self.conflicts = Counter(
             "sidecar_user_conflicts",
             "Writes that met another writer, and were read and merged again",

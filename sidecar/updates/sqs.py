@@ -29,6 +29,12 @@ from sidecar.contract.errors import ConfigError, RefusedError, UnreachableError
 #: SQS's own limits on one batch request.
 MAX_BATCH = 10
 MAX_BATCH_BYTES = 262_144
+#: Message attributes that keep a message's identity and time when it is sent again.
+MESSAGE_ID = "sidecar-message-id"
+SENT_AT = "sidecar-sent-at"
+#: Message attributes that say why a message is a dead letter.
+REASON = "sidecar-reason"
+DETAIL = "sidecar-detail"
 #: Codes that say "later", beside every 5xx.
 _LATER = re.compile(r"Throttl|OverLimit|TooManyRequests|Unavailable|Timeout|Internal")
 _MISSING = re.compile(r"NonExistentQueue|QueueDoesNotExist")
@@ -166,7 +172,7 @@ class Queue:
                 WaitTimeSeconds=wait_s,
                 VisibilityTimeout=visibility_s,
                 MessageSystemAttributeNames=["SentTimestamp", "ApproximateReceiveCount"],
-                MessageAttributeNames=["All"],
+                MessageAttributeNames=[MESSAGE_ID, SENT_AT, REASON, DETAIL],
             )
         now = time.time_ns() // 1000
         return [_received(raw, now) for raw in answer.get("Messages", ())]
@@ -280,15 +286,25 @@ def _client(
 
 def _received(raw: Mapping[str, Any], now: int) -> Received:
     attributes = raw.get("Attributes", {})
-    extra = raw.get("MessageAttributes", {})
+    extra = {
+        key: value["StringValue"]
+        for key, value in raw.get("MessageAttributes", {}).items()
+        if "StringValue" in value
+    }
+    sent_at = int(attributes.get("SentTimestamp", now // 1000)) * 1000
+    # A dead letter that was replayed keeps its identity: if it was stored the first time after
+    # all, it must not count twice. Never a later time than the queue's own.
+    first = extra.get(SENT_AT, "")
+    if first.isascii() and first.isdecimal():
+        sent_at = min(sent_at, int(first))
     return Received(
-        message_id=raw["MessageId"],
+        message_id=extra.get(MESSAGE_ID) or raw["MessageId"],
         body=raw["Body"],
         receipt=raw["ReceiptHandle"],
-        sent_at=int(attributes.get("SentTimestamp", now // 1000)) * 1000,
+        sent_at=sent_at,
         received_at=now,
         receives=int(attributes.get("ApproximateReceiveCount", 1)),
-        attributes={k: v["StringValue"] for k, v in extra.items() if "StringValue" in v},
+        attributes=extra,
     )
 
 
