@@ -43,6 +43,8 @@ SEARCHES: Mapping[str, Mapping[str, Any]] = {
         "query": {"multi_match": {"query": "snacks", "fields": ["name", "category"]}}
     },
 }
+#: What everybody sees who has no vector: the most bought first, then the newest.
+FALLBACK_SORT = [{"popularity": "desc"}, {"created_at": "desc"}]
 #: Seconds to wait for the household's vector before something must be wrong.
 PATIENCE_S = 60.0
 #: Seconds between two of the household's events.
@@ -114,6 +116,7 @@ def _settings(servers: Servers, address: str) -> config.Config:
     os.environ["SIDECAR_SQS_QUEUE_URL"] = create_queue(servers.sqs_url, "events")
     os.environ["SIDECAR_LISTEN"] = address
     os.environ["SIDECAR_PRODUCT_INDICES"] = INDEX
+    os.environ["SIDECAR_FALLBACK_SORT"] = json.dumps(FALLBACK_SORT)
     for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_SQS"):
         os.environ.pop(name, None)
     loaded = config.load(os.environ)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import signal
 import socket
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from sidecar.contract.errors import ConfigError, UnreachableError
@@ -21,6 +23,25 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def packaged_binary(package: str, name: str) -> str:
+    """Path of a binary inside a Python package: its console script would be a process in between,
+    which a signal ends without ending the server.
+
+    Raises
+    ------
+    ConfigError
+        Says which extra to install.
+    """
+    spec = importlib.util.find_spec(package)
+    folders = spec.submodule_search_locations if spec else None
+    path = Path(folders[0]) / name if folders else None
+    if path is None or not path.is_file():
+        raise ConfigError("program", name, "it to be installed: pip install 'es-sidecar[embedded]'")
+    if not os.access(path, os.X_OK):
+        path.chmod(0o755)
+    return str(path)
 
 
 def program(name: str, extra: str) -> str:
@@ -60,6 +81,7 @@ class Child:
         self, name: str, command: Sequence[str], environment: Mapping[str, str], log: Path
     ) -> None:
         self.name = name
+        self.command = command[0]
         self.log = log
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("wb") as output:
@@ -120,6 +142,35 @@ class Child:
     def _last_words(self) -> str:
         lines = self.log.read_text(errors="replace").strip().splitlines()
         return f"{lines[-1] if lines else 'it printed nothing'} (see {self.log})"
+
+
+def end_orphans(record: Path) -> None:
+    """End servers that a killed process left behind, as far as they are what they were.
+
+    Parameters
+    ----------
+    record : Path
+        Lines of ``pid program``, as :func:`note_child` writes them.
+    """
+    lines = record.read_text().splitlines() if record.exists() else []
+    for line in lines:
+        pid, _, command = line.partition(" ")
+        shown = subprocess.run(
+            ["ps", "-o", "command=", "-p", pid], capture_output=True, text=True, check=False
+        )
+        # The id may have gone to somebody else's process since.
+        if Path(command).name in shown.stdout:
+            with suppress(ProcessLookupError):
+                os.kill(int(pid), signal.SIGTERM)
+    record.unlink(missing_ok=True)
+    if lines:
+        time.sleep(0.5)
+
+
+def note_child(record: Path, child: Child) -> None:
+    """Remember a child, for :func:`end_orphans`."""
+    with record.open("a") as file:
+        file.write(f"{child.pid} {child.command}\n")
 
 
 def listening(port: int) -> bool:

@@ -11,7 +11,15 @@ from pathlib import Path
 from types import MappingProxyType
 
 from sidecar.contract.errors import UnreachableError
-from sidecar.embedded.process import Child, free_port, listening, program
+from sidecar.embedded.process import (
+    Child,
+    end_orphans,
+    free_port,
+    listening,
+    note_child,
+    packaged_binary,
+    program,
+)
 
 #: What boto3 needs to be told; the embedded server takes any credentials.
 AWS_ENVIRONMENT = MappingProxyType(
@@ -44,10 +52,14 @@ def running(data: Path) -> Iterator[Servers]:
         If one does not start, or another process uses the folder.
     """
     with _locked(data):
+        record = data / "children"
+        end_orphans(record)
         children: list[Child] = []
         try:
             children.append(start_elasticsearch(data, elasticsearch_port := free_port()))
+            note_child(record, children[-1])
             children.append(start_sqs(data, sqs_port := free_port()))
+            note_child(record, children[-1])
             yield Servers(
                 f"http://127.0.0.1:{elasticsearch_port}",
                 f"http://127.0.0.1:{sqs_port}",
@@ -56,6 +68,7 @@ def running(data: Path) -> Iterator[Servers]:
         finally:
             for child in reversed(children):
                 child.stop()
+            record.unlink(missing_ok=True)
 
 
 def start_elasticsearch(data: Path, port: int) -> Child:
@@ -67,7 +80,7 @@ def start_elasticsearch(data: Path, port: int) -> Child:
     """
     folder = data / "elasticsearch"
     folder.mkdir(parents=True, exist_ok=True)
-    command = [program("noida-db", "embedded"), "start", "--only", "elasticsearch"]
+    command = [packaged_binary("noida_db", "noida-db"), "start", "--only", "elasticsearch"]
     command += ["--elasticsearch-port", str(port), "--data-dir", str(folder)]
     child = Child("embedded Elasticsearch", command, {}, data / "elasticsearch.log")
     child.wait_until(lambda: listening(port))
