@@ -20,7 +20,7 @@ from typing import Any
 from sidecar.contract.errors import ConfigError, MessageError, SidecarError
 from sidecar.contract.messages import CLOCK_SKEW
 from sidecar.contract.timestamps import to_microseconds
-from sidecar.updates.backoff import Backoff
+from sidecar.updates.backoff import Backoff, pause
 from sidecar.updates.handler import BatchHandler
 from sidecar.updates.sqs import Received
 
@@ -155,7 +155,7 @@ def _store(
             done.refused[error.reason] += 1
             on_refused(line_of[message.receipt], error)
         left = handled.again
-        if left and (backoff.faults >= 10 or stop.wait(backoff.next())):
+        if left and (backoff.faults >= 10 or pause(backoff.next(), stop)):
             raise handled.fault or SidecarError("shoppers that others keep writing")
 
 

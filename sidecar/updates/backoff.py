@@ -7,6 +7,10 @@ same server must not all come back in the same moment.
 from __future__ import annotations
 
 import random
+import threading
+import time
+
+_TICK_S = 0.05
 
 
 class Backoff:
@@ -35,3 +39,18 @@ class Backoff:
     def reset(self) -> None:
         """It worked: the next fault is a first one."""
         self.faults = 0
+
+
+def pause(seconds: float, *until: threading.Event) -> bool:
+    """Sleep, or less when one of the events is set; whether one was.
+
+    Not ``Event.wait``: a signal handler that sets an event while its own thread waits for it can
+    meet the event's lock held, and hang.
+    """
+    end = time.monotonic() + seconds
+    while not any(event.is_set() for event in until):
+        left = end - time.monotonic()
+        if left <= 0:
+            return False
+        time.sleep(min(left, _TICK_S))
+    return True

@@ -19,7 +19,7 @@ from typing import NamedTuple
 from sidecar.contract.errors import SidecarError
 from sidecar.contract.events import EventVocabulary
 from sidecar.tower.load import Tower
-from sidecar.updates.backoff import Backoff
+from sidecar.updates.backoff import Backoff, pause
 from sidecar.updates.catch_up import catch_up
 from sidecar.updates.dead_letters import DeadLetters
 from sidecar.updates.disposer import Disposer
@@ -224,7 +224,7 @@ class Consumer:
                     backoff.reset()
             else:
                 self._health.fault("elasticsearch", handled.fault)
-            if batch and (stop.wait(backoff.next()) or halt.is_set()):
+            if batch and pause(backoff.next(), stop, halt):
                 return
 
     def _settle(self, handled: Handled) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 from sidecar.contract.errors import ConfigError, UnreachableError
 from sidecar.contract.weights import Weights
 from sidecar.tower.load import Tower
-from sidecar.updates.backoff import Backoff
+from sidecar.updates.backoff import Backoff, pause
 from sidecar.updates.handler import VectorSource
 from sidecar.updates.recompute import Recompute, Recomputed, UserScan, pages
 
@@ -103,7 +103,7 @@ def rebuild(
         progress(written + current)
         ahead = (written + current) / rate - (time.monotonic() - started)
         if ahead > 0:
-            stop.wait(ahead)
+            pause(ahead, stop)
     return Rebuilt(written, current, finished=True)
 
 
@@ -120,5 +120,5 @@ def with_patience(work: Callable[[], Recomputed], stop: threading.Event) -> Reco
         try:
             return work()
         except UnreachableError:
-            if backoff.faults >= _FAULTS or stop.wait(backoff.next()):
+            if backoff.faults >= _FAULTS or pause(backoff.next(), stop):
                 raise
