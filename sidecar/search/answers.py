@@ -9,6 +9,7 @@ from typing import Any
 
 #: The shards' report stands before the hits, within the first bytes of an answer.
 _SHARDS = re.compile(rb'"_shards"\s*:\s*\{[^{}\[\]]*?"failed"\s*:\s*(\d+)')
+_FAILED = re.compile(rb'"failed"\s*:\s*[1-9]')
 #: How much of an answer is looked at, in bytes.
 GLANCE = 4096
 
@@ -37,17 +38,23 @@ def has_failed_shards(start: bytes | None) -> bool:
     return found is not None and int(found[1]) > 0
 
 
-def failed_items(body: bytes, count: int) -> set[int]:
-    """Which items of a multi-search's answer failed; all of them if it cannot be read."""
+def failed_items(body: bytes, encoding: str, count: int, limit: int) -> set[int]:
+    """Which items of a multi-search's answer failed; none where it cannot be told."""
+    if encoding in ("gzip", "x-gzip"):
+        try:
+            body = zlib.decompressobj(31).decompress(body, limit)
+        except zlib.error:
+            return set()
+    # Most answers are spared the parsing: nothing in them looks like a failure.
+    if b'"error"' not in body and not _FAILED.search(body):
+        return set()
     try:
         responses: Any = json.loads(body)["responses"]
-        if len(responses) != count:
-            return set(range(count))
         return {
             i
-            for i, one in enumerate(responses)
+            for i, one in enumerate(responses[:count])
             if (one.get("error") and one.get("status") != 429)
             or one.get("_shards", {}).get("failed", 0)
         }
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        return set(range(count))
+        return set()

@@ -21,12 +21,25 @@ _SHARED = frozenset({"size", "sort", "explain", "profile", "terminate_after"})
 #: URL parameters that only matter to ``q``.
 _QUERY_STRING = frozenset({"analyzer", "analyze_wildcard", "default_operator", "df", "lenient"})
 _JSON = frozenset({"application/json", "application/vnd.elasticsearch+json"})
+_LINES = frozenset({"application/x-ndjson", "application/vnd.elasticsearch+x-ndjson"})
 
 
-def media_reason(content_type: str | None, accept: str | None, has_body: bool) -> str | None:
-    """Why a request's media types keep it from being rewritten, ``None`` if they do not."""
-    if has_body and (content_type or "").partition(";")[0].strip().lower() not in _JSON:
-        return "not_json"
+def media_reason(
+    content_type: str | None, accept: str | None, has_body: bool, lines: bool = False
+) -> str | None:
+    """Why a request's media types keep it from being rewritten, ``None`` if they do not.
+
+    Parameters
+    ----------
+    content_type, accept : str, optional
+    has_body : bool
+    lines : bool
+        Whether the body is one JSON object a line.
+    """
+    if has_body:
+        kind = (content_type or "").partition(";")[0].strip().lower()
+        if kind not in _JSON and not (lines and kind in _LINES):
+            return "not_json"
     if accept:
         for one in accept.split(","):
             kind = one.partition(";")[0].strip().lower()

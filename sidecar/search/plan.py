@@ -6,16 +6,15 @@ then the shopper and the indices, for which a deadline holds.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 import time
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any
 
 from sidecar.contract.errors import SidecarError
-from sidecar.search.classify import classify, media_reason
-from sidecar.search.decision import Action, Decision, Verdict
+from sidecar.search.classify import classify
+from sidecar.search.decision import Decision, Verdict
+from sidecar.search.holdout import is_held_out
 from sidecar.search.indices import is_configured
 from sidecar.search.instructions import (
     BadInstruction,
@@ -25,60 +24,15 @@ from sidecar.search.instructions import (
 )
 from sidecar.search.jsontext import DuplicateKey, ObjectText, Unparsable, parse_object
 from sidecar.search.limits import Bounded, Breaker, Deadline, DeadlineExceeded, ShortCache
+from sidecar.search.pages import pin_key, starts_at_zero
+from sidecar.search.planned import Plan, Search, left, original
 from sidecar.search.ports import IndexResolver, Resolution, VersionSource
-from sidecar.search.rewrite import Edit, Taste, add_sort, personalise, without_block
+from sidecar.search.rewrite import Edit, Taste, add_sort, personalise
 from sidecar.search.settings import SearchSettings
 from sidecar.search.strength import boost, impact_for
 from sidecar.search.tastes import Known, Tastes
 
 log = logging.getLogger(__name__)
-
-
-class Plan(NamedTuple):
-    """What to send.
-
-    Parameters
-    ----------
-    decision : Decision
-    body : str, optional
-        Sent instead of what came; ``None``: what came.
-    original : str, optional
-        Sent when ``body`` fails; ``None``: what came.
-    altered : bool
-        Whether ``body`` asks for another order than what came: then a failure is repaired.
-    breaker_key : str
-    pin_key, customer_id : str
-        Of page 1 of a search that is remembered; empty otherwise.
-    """
-
-    decision: Decision
-    body: str | None = None
-    original: str | None = None
-    altered: bool = False
-    breaker_key: str = ""
-    pin_key: str = ""
-    customer_id: str = ""
-
-
-class Search(NamedTuple):
-    """One search, as the proxy or a multi-search hands it over.
-
-    Parameters
-    ----------
-    expression : str
-        Index expression.
-    parameters : Mapping[str, str]
-        URL parameters.
-    environ : Mapping[str, Any]
-        The sidecar's own headers, under their WSGI keys.
-    body : bytes
-        Decoded; empty for none.
-    """
-
-    expression: str
-    parameters: Mapping[str, str]
-    environ: Mapping[str, Any]
-    body: bytes
 
 
 class Planner:
@@ -126,18 +80,18 @@ class Planner:
             deadline = deadline or Deadline(self.settings.deadline_ms / 1000)
             return self._plan(search, body, block, edit, deadline)
         except DuplicateKey:
-            return _left("untouched", "duplicate_key", body, edit)
+            return left("untouched", "duplicate_key", body, edit)
         except Unparsable:
-            return _left("untouched", "unparsable", body, edit)
+            return left("untouched", "unparsable", body, edit)
         except BadInstruction as error:
             log.info("instruction not followed: %s", error)
-            return _left("untouched", "bad_instruction", body, edit)
+            return left("untouched", "bad_instruction", body, edit)
         except DeadlineExceeded:
-            return _left("bypassed", "deadline", body, edit)
+            return left("bypassed", "deadline", body, edit)
         except Exception:
             # Whatever it is, the shopper gets the plain result.
             log.exception("planning a search failed")
-            return _left("bypassed", "fault", body, edit)
+            return left("bypassed", "fault", body, edit)
 
     def _plan(
         self,
@@ -149,23 +103,23 @@ class Planner:
     ) -> Plan:
         settings = self.settings
         if not is_configured(search.expression, settings.product_indices):
-            return _left("untouched", "index", body, edit)
+            return left("untouched", "index", body, edit)
         told = read_instructions(block, search.environ, settings, self._now())
         verdict = classify(search.parameters, body, settings, self._version())
         if verdict.kind == "none":
-            return _left("untouched", verdict.reason, body, edit)
+            return left("untouched", verdict.reason, body, edit)
         refusal = self._switched_off(told, search)
         if refusal:
-            return _left("bypassed", refusal, body, edit)
+            return left("bypassed", refusal, body, edit)
         customer = told.customer_id
         if customer is None:
             if settings.shopper_source == "any" and not settings.fallback_anonymous:
-                return _left("untouched", "no_shopper", body, edit)
+                return left("untouched", "no_shopper", body, edit)
             return self._fallback(search, body, verdict, "no_shopper", edit, deadline)
         if is_held_out(customer, settings):
-            return _left("holdout", "holdout", body, edit)
+            return left("holdout", "holdout", body, edit)
         key = pin_key(customer, search.expression, body)
-        first = _starts_at_zero(search.parameters, body)
+        first = starts_at_zero(search.parameters, body)
         tastes = self._tastes
         if first:
             known = tastes.newest(customer, deadline)
@@ -189,22 +143,22 @@ class Planner:
     ) -> Plan:
         if known.pin is None:
             if known.failed:
-                return _left("bypassed", known.reason, body, edit)
+                return left("bypassed", known.reason, body, edit)
             return self._fallback(search, body, verdict, known.reason, edit, deadline)
         key = f"{search.expression}\0{verdict.kind}"
         if self.breaker.is_open(key):
-            return _left("bypassed", "breaker_open", body, edit)
+            return left("bypassed", "breaker_open", body, edit)
         resolution = self._resolution(search.expression, deadline)
         if resolution is None or not resolution.fits:
-            return _left("untouched", "unresolved" if resolution is None else "mapping", body, edit)
+            return left("untouched", "unresolved" if resolution is None else "mapping", body, edit)
         impact = impact_for(told.impact, resolution.indices, self.settings)
         if impact <= 0:
-            return _left("bypassed", "impact_zero", body, edit)
+            return left("bypassed", "impact_zero", body, edit)
         strength = boost(impact, known.pin.evidence, self.settings)
         taste = Taste(known.pin.vector_json, strength, known.pin.calibration)
-        text = personalise(body, verdict.kind, taste, self.settings, edit)
+        text = personalise(body, verdict.kind, taste, self.settings, edit).encode()
         deadline.left()
-        return Plan(Decision("rewritten", verdict.reason), text, _original(body, edit), True, key)
+        return Plan(Decision("rewritten", verdict.reason), text, original(body, edit), True, key)
 
     def _fallback(
         self,
@@ -217,14 +171,14 @@ class Planner:
     ) -> Plan:
         settings = self.settings
         if verdict.kind != "browse" or verdict.sorted or not settings.fallback_sort:
-            return _left("untouched", reason, body, edit)
+            return left("untouched", reason, body, edit)
         key = f"{search.expression}\0fallback"
         if self.breaker.is_open(key):
-            return _left("bypassed", "breaker_open", body, edit)
+            return left("bypassed", "breaker_open", body, edit)
         return Plan(
             Decision("fallback", reason),
-            add_sort(body, settings, edit),
-            _original(body, edit),
+            add_sort(body, settings, edit).encode(),
+            original(body, edit),
             True,
             key,
         )
@@ -250,43 +204,6 @@ class Planner:
 
     def unpin(self, plan: Plan) -> None:
         """Page 1 went out as the original after all: so will the next pages."""
-        if plan.pin_key:
-            self._tastes.pin(plan.pin_key, plan.customer_id, None)
-
-
-def is_held_out(customer_id: str, settings: SearchSettings) -> bool:
-    """Whether a shopper is in the comparison group: the same answer everywhere and always."""
-    if settings.holdout_percent <= 0:
-        return False
-    digest = hashlib.sha256(f"{settings.holdout_salt}\0{customer_id}".encode()).digest()
-    return int.from_bytes(digest[:8], "big") / 2**64 < settings.holdout_percent / 100
-
-
-def pin_key(customer_id: str, expression: str, body: ObjectText | None) -> str:
-    """Names a shopper's search, whatever its page: the parts that choose and score its hits."""
-    parts: list[Any] = [customer_id, expression]
-    if body is not None:
-        parts += [body.value("query"), body.value("knn"), body.value("collapse")]
-        parts += [body.value("post_filter"), body.value("min_score")]
-    text = json.dumps(parts, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:40]
-
-
-def _starts_at_zero(parameters: Mapping[str, str], body: ObjectText | None) -> bool:
-    start = parameters.get("from", None if body is None else body.value("from"))
-    return start in (None, 0, "0")
-
-
-def _original(body: ObjectText | None, edit: Edit | None) -> str | None:
-    return None if body is None or edit is None else without_block(body, edit)
-
-
-def _left(action: Action, reason: str, body: ObjectText | None, edit: Edit | None) -> Plan:
-    original = _original(body, edit)
-    return Plan(Decision(action, reason), original, original)
-
-
-def media_verdict(content_type: str | None, accept: str | None, has_body: bool) -> Plan | None:
-    """The plan for a request whose media types forbid rewriting, ``None`` if they do not."""
-    reason = media_reason(content_type, accept, has_body)
-    return Plan(Decision("untouched", reason)) if reason else None
+        for one in plan.items or (plan,):
+            if one.pin_key:
+                self._tastes.pin(one.pin_key, one.customer_id, None)

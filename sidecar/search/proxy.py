@@ -8,18 +8,21 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from http.client import responses
 from typing import Any
 
 from sidecar.contract.errors import UnreachableError
 from sidecar.search import sniff
-from sidecar.search.answers import GLANCE, has_failed_shards, unpack_start
 from sidecar.search.bodies import ClientGone, Incoming, gunzip
+from sidecar.search.classify import media_reason
 from sidecar.search.decision import ACTION_HEADER, REASON_HEADER, Decision
 from sidecar.search.headers import forwarded
+from sidecar.search.multi import plan_multi
 from sidecar.search.observe import Observer
-from sidecar.search.plan import Plan, Planner, Search, media_verdict
+from sidecar.search.pieces import Pieces, changed, failures
+from sidecar.search.plan import Planner
+from sidecar.search.planned import Plan, Search
 from sidecar.search.target import Target, parse_target
 from sidecar.search.upstream import Answer, Upstream, UpstreamTimeout
 
@@ -102,35 +105,37 @@ class Proxy:
         plan = self._plan(target, environ, incoming)
         decision = plan.decision
         if not plan.altered:
-            answer = self._send_text(environ, incoming, plan.body)
+            answer = self._send_search(environ, incoming, plan.body)
             return self._hand_on(answer, start_response, decision)
         try:
-            answer = self._send_text(environ, incoming, plan.body)
+            answer = self._send_search(environ, incoming, plan.body)
             pieces = Pieces(answer)
-            if not _is_broken(answer, pieces):
+            failed = failures(plan, answer, pieces)
+            if not failed:
                 return self._hand_on(answer, start_response, decision, pieces)
             answer.close()
             failure = f"status {answer.head.status}"
         except UnreachableError as error:
-            failure = str(error)
-        return self._repair(plan, environ, incoming, start_response, failure)
+            failed, failure = changed(plan), str(error)
+        log.info("a rewritten search failed: %s", failure)
+        return self._repair(plan, failed, environ, incoming, start_response)
 
     def _repair(
         self,
         plan: Plan,
+        failed: list[Plan],
         environ: Environ,
         incoming: Incoming,
         start_response: StartResponse,
-        failure: str,
     ) -> Iterable[bytes]:
-        """The original, once. If it fares better, the index is left alone for a while."""
-        answer = self._send_text(environ, incoming, plan.original)
+        """The original, once. Where it fares better, the index is left alone for a while."""
+        answer = self._send_search(environ, incoming, plan.original)
         pieces = Pieces(answer)
-        if not _is_broken(answer, pieces):
-            action = plan.decision.action
-            log.warning("a %s search failed (%s): the original was sent", action, failure)
-            self._planner.breaker.open(plan.breaker_key)
-            self._observer.repaired()
+        still = failures(plan, answer, pieces)
+        for one in failed:
+            if one not in still:
+                self._planner.breaker.open(one.breaker_key)
+                self._observer.repaired()
         self._planner.unpin(plan)
         decision = Decision("bypassed", "rewrite_failed")
         return self._hand_on(answer, start_response, decision, pieces)
@@ -142,9 +147,12 @@ class Proxy:
         body = incoming.read(self._settings.max_body_bytes)
         if body is None:
             return Plan(Decision("untouched", "body_too_large"))
-        refused = media_verdict(environ.get("CONTENT_TYPE"), environ.get("HTTP_ACCEPT"), bool(body))
-        if refused is not None:
-            return refused
+        multi = target.api == "msearch"
+        reason = media_reason(
+            environ.get("CONTENT_TYPE"), environ.get("HTTP_ACCEPT"), bool(body), multi
+        )
+        if reason is not None:
+            return Plan(Decision("untouched", reason))
         encoding = environ.get("HTTP_CONTENT_ENCODING", "").lower()
         if body and encoding not in ("", "identity"):
             unpacked = gunzip(body, self._settings.max_body_bytes) if encoding == "gzip" else None
@@ -152,13 +160,13 @@ class Proxy:
                 return Plan(Decision("untouched", "not_json"))
             body = unpacked
         with self._observer.planning():
-            return self._planner.plan(Search(target.expression, target.parameters, environ, body))
+            search = Search(target.expression, target.parameters, environ, body)
+            return plan_multi(self._planner, search) if multi else self._planner.plan(search)
 
-    def _send_text(self, environ: Environ, incoming: Incoming, text: str | None) -> Answer:
+    def _send_search(self, environ: Environ, incoming: Incoming, body: bytes | None) -> Answer:
         """A search with a body of ours; ``None``: as it came."""
-        if text is None:
+        if body is None:
             return self._send(environ, incoming, repeatable=True)
-        body = text.encode("utf-8", "surrogatepass")
         headers = forwarded(environ, self._upstream.host_header, _REWRITTEN_BODY)
         if not environ.get("CONTENT_TYPE"):
             headers.append(("Content-Type", _content_type(environ.get("HTTP_ACCEPT"))))
@@ -202,37 +210,6 @@ class Proxy:
         return pieces
 
 
-class Pieces:
-    """An answer's body as WSGI wants it: iterated, and closed whatever happens."""
-
-    __slots__ = ("_answer", "_chunks", "_read")
-
-    def __init__(self, answer: Answer) -> None:
-        self._answer = answer
-        self._chunks = answer.chunks()
-        self._read: list[bytes] = []
-
-    def peek(self, size: int) -> bytes:
-        """The first bytes, at least that many if there are so many; they come again later."""
-        have = sum(map(len, self._read))
-        while have < size:
-            piece = next(self._chunks, b"")
-            if not piece:
-                break
-            self._read.append(piece)
-            have += len(piece)
-        return b"".join(self._read)
-
-    def __iter__(self) -> Iterator[bytes]:
-        while self._read:
-            yield self._read.pop(0)
-        yield from self._chunks
-
-    def close(self) -> None:
-        """WSGI calls it at the end, also when the client has gone."""
-        self._answer.close()
-
-
 def request_uri(environ: Mapping[str, Any]) -> str:
     """Path and query string as the client sent them."""
     raw: str = environ["RAW_URI"]
@@ -244,15 +221,6 @@ def request_uri(environ: Mapping[str, Any]) -> str:
         return "/" + raw.lstrip("*")
     slash = rest.find("/")
     return rest[slash:] if slash >= 0 else "/"
-
-
-def _is_broken(answer: Answer, pieces: Pieces) -> bool:
-    """Whether a rewritten search must be repaired: an error (but "later"), or failed shards."""
-    head = answer.head
-    if head.status >= 400:
-        return head.status != 429
-    encoding = next((v for k, v in head.headers if k.lower() == "content-encoding"), "")
-    return has_failed_shards(unpack_start(pieces.peek(GLANCE), encoding.lower()))
 
 
 def _status(answer: Answer) -> str:

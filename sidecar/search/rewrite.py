@@ -73,7 +73,7 @@ def personalise(
 
 def add_sort(body: ObjectText | None, settings: SearchSettings, edit: Edit | None = None) -> str:
     """A browse request in the configured order; hits keep their scores."""
-    fragment = f'"sort":{settings.fallback_sort}'
+    fragment = f'"sort":{_one_line(settings.fallback_sort)}'
     if body is None:
         return "{" + fragment + ',"track_scores":true}'
     if "track_scores" not in body.members:
@@ -128,6 +128,12 @@ def _parameters(taste: Taste) -> str:
         f'{{"v":{taste.vector_json},"a":{a:.9g},"neutral":{1 + a / 2:.9g},'
         f'"lo":{calibration.lo:.9g},"hi":{calibration.hi:.9g}}}'
     )
+
+
+@lru_cache(maxsize=8)
+def _one_line(text: str) -> str:
+    """A setting's JSON without line ends: in a multi-search they would end the item."""
+    return json.dumps(json.loads(text), separators=(",", ":"))
 
 
 @lru_cache(maxsize=8)
