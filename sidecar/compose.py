@@ -9,12 +9,10 @@ import threading
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 
-from elasticsearch import Elasticsearch
-
 from sidecar.config import Config, listen_address
 from sidecar.contract.errors import ConfigError, SidecarError
 from sidecar.contract.events import EventVocabulary
-from sidecar.elastic.client import Version, connect, server_version
+from sidecar.elastic.client import Client, Version, connect, server_version
 from sidecar.elastic.products import ProductVectors
 from sidecar.elastic.resolve import Resolver
 from sidecar.elastic.users import Users
@@ -29,7 +27,7 @@ from sidecar.web.server import serve as serve_http
 log = logging.getLogger("sidecar")
 
 
-def elasticsearch(config: Config) -> Elasticsearch:
+def elasticsearch(config: Config) -> Client:
     """The sidecar's own connection.
 
     Raises
@@ -176,7 +174,7 @@ def serve(config: Config) -> None:
 class KnownVersion:
     """The server's version: asked for by the readiness check, remembered for searches."""
 
-    def __init__(self, client: Elasticsearch) -> None:
+    def __init__(self, client: Client) -> None:
         self._client = client
         self._version: Version | None = None
 

@@ -20,7 +20,7 @@ LAYERS = {
     "embedded": {"contract", "elastic"},
 }
 #: The composition root and what it composes: these may import any layer.
-ROOT_MODULES = {"__init__", "cli", "commands", "compose", "config", "demo", "doctor"}
+ROOT_MODULES = {"__init__", "cli", "commands", "compose", "config", "demo", "doctor", "logs"}
 #: Leaves that any layer may use.
 SHARED = {"resources", "metrics"}
 OUTSIDE = {"boto3": "sidecar/updates/sqs.py", "botocore": "sidecar/updates/sqs.py"}

@@ -111,7 +111,11 @@ def demo(*, data: Path, once: bool, listen: str | None, say: Say) -> None:
 
 def _settings(servers: Servers, address: str) -> config.Config:
     """The settings of the demo's processes, which its own environment must not change."""
+    for name in [name for name in os.environ if name.startswith(config.PREFIX)]:
+        del os.environ[name]
     os.environ.update(AWS_ENVIRONMENT)
+    # Everything shares this machine: a search must be late by more than that to be given up.
+    os.environ["SIDECAR_DEADLINE_MS"] = "5000"
     os.environ["SIDECAR_ELASTICSEARCH_URL"] = servers.elasticsearch_url
     os.environ["SIDECAR_SQS_QUEUE_URL"] = create_queue(servers.sqs_url, "events")
     os.environ["SIDECAR_LISTEN"] = address

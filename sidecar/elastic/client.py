@@ -14,6 +14,8 @@ from elasticsearch import ApiError, Elasticsearch
 
 from sidecar.contract.errors import ConfigError, RefusedError, UnreachableError
 
+#: The official client; other layers name it by this, and import it from nowhere else.
+Client = Elasticsearch
 #: Answers that say "later", not "no".
 RETRYABLE = frozenset({408, 429, 502, 503, 504})
 

@@ -1,0 +1,167 @@
+"""Every way in which a command can fail is one line and code 2, never a traceback."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from elasticsearch import Elasticsearch
+
+from sidecar.embedded.process import free_port
+from sidecar.embedded.queue import create_queue
+
+SIDECAR = str(Path(sys.executable).parent / "sidecar")
+
+
+def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    clean = {k: v for k, v in os.environ.items() if not k.startswith("SIDECAR_")}
+    return subprocess.run(
+        [SIDECAR, *arguments],
+        capture_output=True,
+        text=True,
+        env=clean | environment,
+        timeout=60,
+    )
+
+
+def refused(done: subprocess.CompletedProcess[str], *words: str) -> None:
+    assert done.returncode == 2, done
+    assert "Traceback" not in done.stderr
+    lines = done.stderr.strip().splitlines()
+    assert len(lines) == 1, done.stderr
+    for word in words:
+        assert word in lines[0], lines[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("SIDECAR_LISTEN", "9201", "host:port"),
+        ("SIDECAR_IMPACT", "lots", "a number"),
+        ("SIDECAR_IMPACT", "101", "0 to 100"),
+        ("SIDECAR_FORMULA", "magic", "blend"),
+        ("SIDECAR_FALLBACK_SORT", "{", "JSON"),
+        ("SIDECAR_EVENT_ALIASES", "[]", "a JSON object"),
+        ("SIDECAR_PRODUCT_INDICES", "*", "a name"),
+        ("SIDECAR_ELASTICSEARCH_URL", "nowhere", "http"),
+        ("SIDECAR_LOG_FORMAT", "xml", "json"),
+    ],
+)
+def test_a_bad_setting_names_variable_value_and_what_was_expected(
+    name: str, value: str, expected: str
+) -> None:
+    refused(run("setup", **{name: value}), name, value, expected)
+
+
+def test_secrets_are_not_shown() -> None:
+    done = run("setup", SIDECAR_ELASTICSEARCH_URL="ftp://me:hunter2@host")
+    refused(done, "SIDECAR_ELASTICSEARCH_URL")
+    assert "hunter2" not in done.stderr
+
+
+def test_elasticsearch_that_is_not_there() -> None:
+    url = f"http://127.0.0.1:{free_port()}"
+    refused(
+        run("setup", SIDECAR_ELASTICSEARCH_URL=url), "not reachable", "SIDECAR_ELASTICSEARCH_URL"
+    )
+
+
+def test_a_typing_error_in_a_setting_is_told() -> None:
+    url = f"http://127.0.0.1:{free_port()}"
+    done = run("setup", SIDECAR_ELASTICSEARCH_URL=url, SIDECAR_IMPCT="3")
+    assert "SIDECAR_IMPCT is no setting" in done.stderr
+
+
+@pytest.mark.servers
+def test_an_index_that_is_missing(elasticsearch_url: str, unique: str) -> None:
+    done = run(
+        "setup",
+        SIDECAR_ELASTICSEARCH_URL=elasticsearch_url,
+        SIDECAR_PRODUCT_INDICES=f"{unique}-none",
+    )
+    refused(done, f"SIDECAR_PRODUCT_INDICES={unique}-none", "create it first")
+
+
+@pytest.mark.servers
+def test_setup_on_an_existing_index_and_again(
+    client: Elasticsearch, elasticsearch_url: str, unique: str
+) -> None:
+    client.indices.create(index=f"{unique}-p", mappings={"properties": {"name": {"type": "text"}}})
+    settings = {
+        "SIDECAR_ELASTICSEARCH_URL": elasticsearch_url,
+        "SIDECAR_PRODUCT_INDICES": f"{unique}-p",
+        "SIDECAR_USERS_INDEX": f"{unique}-u",
+    }
+    first, again = run("setup", **settings), run("setup", **settings)
+    assert (first.returncode, again.returncode) == (0, 0), first.stderr + again.stderr
+    assert "added product_vector" in first.stdout
+    assert f"{unique}-u: created" in first.stdout
+    assert again.stdout.count("has all fields") == 2
+
+
+@pytest.mark.servers
+@pytest.mark.parametrize("command", ["serve", "consume"])
+def test_weights_that_are_missing_or_malformed(
+    command: str, elasticsearch_url: str, sqs_endpoint: str, tmp_path: Path
+) -> None:
+    bad = tmp_path / "bad.safetensors"
+    bad.write_bytes(b"not weights")
+    for path in (tmp_path / "none.safetensors", bad):
+        done = run(
+            command,
+            SIDECAR_ELASTICSEARCH_URL=elasticsearch_url,
+            SIDECAR_SQS_QUEUE_URL=f"{sqs_endpoint}/000000000000/events",
+            SIDECAR_LISTEN=f"127.0.0.1:{free_port()}",
+            SIDECAR_WEIGHTS=str(path),
+        )
+        refused(done, str(path))
+
+
+@pytest.mark.servers
+def test_a_queue_that_is_missing_not_reachable_or_not_named(
+    elasticsearch_url: str, sqs_endpoint: str
+) -> None:
+    settings = {"SIDECAR_ELASTICSEARCH_URL": elasticsearch_url}
+    refused(run("consume", **settings), "SIDECAR_SQS_QUEUE_URL")
+    missing = f"{sqs_endpoint}/000000000000/no-such-queue"
+    refused(run("consume", **settings, SIDECAR_SQS_QUEUE_URL=missing), "no-such-queue")
+    nobody = f"http://127.0.0.1:{free_port()}/000000000000/events"
+    refused(run("consume", **settings, SIDECAR_SQS_QUEUE_URL=nobody), "events", "reach")
+
+
+@pytest.mark.servers
+def test_a_port_that_is_taken(elasticsearch_url: str) -> None:
+    port = elasticsearch_url.rpartition(":")[2]
+    done = run(
+        "serve", SIDECAR_ELASTICSEARCH_URL=elasticsearch_url, SIDECAR_LISTEN=f"127.0.0.1:{port}"
+    )
+    refused(done, "SIDECAR_LISTEN", port)
+
+
+def test_other_addresses_want_a_key() -> None:
+    done = run("serve", SIDECAR_LISTEN=f"0.0.0.0:{free_port()}")
+    refused(done, "SIDECAR_API_KEY")
+
+
+@pytest.mark.servers
+def test_logs_can_be_json(elasticsearch_url: str, sqs_endpoint: str) -> None:
+    queue = create_queue(sqs_endpoint, "json-logs")
+    environment = {
+        "SIDECAR_ELASTICSEARCH_URL": elasticsearch_url,
+        "SIDECAR_SQS_QUEUE_URL": queue,
+        "SIDECAR_LOG_FORMAT": "json",
+    }
+    with subprocess.Popen(
+        [SIDECAR, "consume"], stderr=subprocess.PIPE, text=True, env=os.environ | environment
+    ) as process:
+        assert process.stderr is not None
+        line = json.loads(process.stderr.readline())
+        process.terminate()
+        rest = process.communicate(timeout=30)[1]
+    assert line["level"] == "info"
+    assert "consuming" in line["message"]
+    assert process.returncode == 0, rest
