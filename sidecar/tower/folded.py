@@ -18,17 +18,16 @@ class Folded(NamedTuple):
     W_x: F32  # (D, m): x from a product vector
     x_events: F32  # (T, m): what an event type adds to x, and b_in
     W_qk: F32  # (m, 2HA): queries (scaled) and keys from x
-    b_q: F32 | None  # (HA,), scaled; None when 0
+    b_qk: F32 | None  # (2HA,), scaled and 0 for keys; None when b_q is 0
     g: F32  # (T,), the largest is 1: a softmax does not see the scale
     log_g: F32  # (T,)
-    lambda_age: np.float32
-    lambda_rank: np.float32
+    lambda_age: float
+    lambda_rank: float
     rank_factor: F32  # (L,): exp(-lambda_rank * rank), ending with rank 0
     mix: F32  # (1 + H,): 1 for the mean, s for what each head pooled
     inner: F32  # ((1 + H) m, m): pooled x, plain and by head, to y
-    b_inner: F32  # (m,)
     W_out: F32  # (m, D)
-    b_out: F32  # (D,)
+    bias: F32  # (D,): all that is added to every user vector
     ones: F32  # (L,)
 
 
@@ -51,6 +50,7 @@ def _fold(weights: Weights) -> Folded:
     # Behind the attention weights all is linear, so value and output projections are one matrix
     # for each head, used on what the head pooled instead of on every position.
     value_out = [t["W_o"][:, head] @ t["W_v"][head] for head in heads]  # H times (m, m)
+    b_q = t["b_q"] * a.attention_scale
     rank = np.arange(length)[::-1]
     attends = bool(t["s"].any() or t["W_out"].any())
     return Folded(
@@ -61,17 +61,16 @@ def _fold(weights: Weights) -> Folded:
         x_events=_f32(t["E"] @ event_in.T + t["b_in"]),
         W_qk=_f32(np.concatenate([t["W_q"] * a.attention_scale, t["W_k"]]).T),
         # b_k adds the same to all scores of a row, and a softmax does not see it.
-        b_q=_f32(t["b_q"] * a.attention_scale) if t["b_q"].any() else None,
+        b_qk=_f32(np.concatenate([b_q, np.zeros_like(b_q)])) if b_q.any() else None,
         g=_f32(t["g"] / t["g"].max()),
         log_g=_f32(np.log(t["g"])),
-        lambda_age=np.float32(t["lambda_age"]),
-        lambda_rank=np.float32(t["lambda_rank"]),
+        lambda_age=float(t["lambda_age"]),
+        lambda_rank=float(t["lambda_rank"]),
         rank_factor=_f32(np.exp(-t["lambda_rank"] * rank)),
         mix=_f32(np.concatenate([[1.0], t["s"]])),
         inner=_f32(np.concatenate([m.T for m in (np.eye(a.width), *value_out)])),
-        b_inner=_f32(t["W_o"] @ t["b_v"] + t["b_o"]),
         W_out=_f32(t["W_out"].T),
-        b_out=_f32(t["b_out"]),
+        bias=_f32(t["W_out"] @ (t["W_o"] @ t["b_v"] + t["b_o"]) + t["b_out"]),
         ones=np.ones(length, np.float32),
     )
 

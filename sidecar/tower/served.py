@@ -28,9 +28,9 @@ __all__ = ["Folded", "fold", "served_tower"]
 Ints = NDArray[np.integer[Any]]
 
 #: Histories of one length that are computed together: beyond, arrays fall out of the L2 cache.
-PART = 32
+PART = 64
 #: The same for histories of different lengths, sorted: few, so that they are nearly equal.
-RAGGED_PART = 16
+RAGGED_PART = 24
 # exp() of scores within these bounds, and sums of a thousand of them, are far from float32's ends.
 _SAFE_SCORE = 60.0
 # Squares of anything between the root of these and its inverse are normal float32 numbers.
@@ -98,50 +98,53 @@ def _parts(lengths: Ints) -> list[tuple[slice | NDArray[np.intp], int]]:
 
 
 def _one(f: Folded, products: F32, events: Ints, ages: F32) -> tuple[F32, F32] | None:
-    """One history without padding; ``None`` if it takes the careful way to a result."""
+    """One history without padding; ``None`` if it takes the careful way to a result.
+
+    ``a.dot(b)`` where ``a @ b`` would do: it takes half a microsecond less, fifteen times.
+    """
     n = len(products)
     alpha: F32 = f.g.take(events) * f.rank_factor[-n:]
-    alpha *= np.exp(-f.lambda_age * ages)
-    total = alpha @ f.ones[:n]
+    decay = ages * -f.lambda_age
+    alpha *= np.exp(decay, out=decay)
+    total = float(alpha.dot(f.ones[:n]))
     if not 1e-20 < total < 1e20:
         return None
-    alpha /= total
+    alpha *= 1 / total
     if not f.attends:
-        mean: F32 = alpha @ products
-        mean += f.b_out
+        mean: F32 = alpha.dot(products)
+        mean += f.bias
         return _unit(mean, alpha)
 
-    x = products @ f.W_x  # (L, m)
+    x = products.dot(f.W_x)  # (L, m)
     x += f.x_events.take(events, axis=0)
-    qk = x @ f.W_qk  # (L, 2HA)
-    if f.b_q is not None:
-        qk[:, : len(f.b_q)] += f.b_q
+    qk = x.dot(f.W_qk)  # (L, 2HA)
+    if f.b_qk is not None:
+        qk += f.b_qk
     q, k = qk.reshape(n, 2, f.heads, -1).transpose(1, 2, 0, 3)  # (H, L, A) each
     e = q @ k.swapaxes(1, 2)  # (H, L, L)
     np.exp(e, out=e)
-    row_sums = (e.reshape(-1, n) @ f.ones[:n]).reshape(f.heads, n)
-    scaled = alpha / row_sums  # pooling and the softmax's denominator at once
+    row_sums = e.reshape(-1, n).dot(f.ones[:n])  # (HL,)
+    inverse = 1 / row_sums
     # Without the usual subtraction of the maximum: sound as long as nothing comes near an end of
     # float32, which two dot products tell faster than two searches for an extreme.
-    flat, inverse = row_sums.ravel(), 1 / row_sums.ravel()
-    if not (flat @ flat < _SAFE_SQUARE and inverse @ inverse < _SAFE_SQUARE):
+    if not (row_sums.dot(row_sums) < _SAFE_SQUARE and inverse.dot(inverse) < _SAFE_SQUARE):
         return None
 
     pooling = np.empty((1 + f.heads, n), np.float32)
     pooling[0] = alpha
-    np.matmul(scaled[:, None], e, out=pooling[1:, None])
-    share: F32 = f.mix @ pooling  # (L,)
-    user: F32 = share @ products  # (D,)
+    # Pooling and the softmax's denominators at once.
+    scaled = inverse.reshape(f.heads, 1, n) * alpha
+    np.matmul(scaled, e, out=pooling[1:, None])
+    share: F32 = f.mix.dot(pooling)  # (L,)
+    user: F32 = share.dot(products)  # (D,)
     if f.shifts:
-        inner = (pooling @ x).reshape(-1) @ f.inner
-        inner += f.b_inner
-        user += inner @ f.W_out
-    user += f.b_out
+        user += pooling.dot(x).reshape(-1).dot(f.inner).dot(f.W_out)
+    user += f.bias
     return _unit(user, share)
 
 
 def _unit(user: F32, share: F32) -> tuple[F32, F32] | None:
-    square = float(user @ user)
+    square = float(user.dot(user))
     if not NORM_EPS < square < _SAFE_SQUARE:
         return None
     user *= np.float32(square**-0.5)
@@ -163,14 +166,14 @@ def _many(f: Folded, products: F32, events: Ints, ages: F32, lengths: Ints) -> t
     alpha /= alpha.sum(axis=1, keepdims=True)  # (B, L)
     if not f.attends:
         means: F32 = (alpha[:, None] @ products)[:, 0]
-        means += f.b_out
+        means += f.bias
         return normalize(means, lengths), alpha
 
     x = products.reshape(b * length, d) @ f.W_x  # (BL, m)
     x += f.x_events.take(events.reshape(-1), axis=0)
     qk = x @ f.W_qk  # (BL, 2HA)
-    if f.b_q is not None:
-        qk[:, : len(f.b_q)] += f.b_q
+    if f.b_qk is not None:
+        qk += f.b_qk
     q, k = qk.reshape(b, length, 2, f.heads, -1).transpose(2, 0, 3, 1, 4)  # (B, H, L, A) each
     e = _exp(q @ k.swapaxes(-1, -2), valid)  # (B, H, L, L)
     # As a product with a vector of ones: numpy's sum over a short last axis is ten times slower.
@@ -182,10 +185,9 @@ def _many(f: Folded, products: F32, events: Ints, ages: F32, lengths: Ints) -> t
     shares: F32 = f.mix @ pooling  # (B, L)
     users: F32 = (shares[:, None] @ products)[:, 0]  # (B, D)
     if f.shifts:
-        inner = (pooling @ x.reshape(b, length, -1)).reshape(b, -1) @ f.inner
-        inner += f.b_inner
-        users += inner @ f.W_out
-    users += f.b_out
+        pooled = (pooling @ x.reshape(b, length, -1)).reshape(b, -1)
+        users += pooled @ f.inner @ f.W_out
+    users += f.bias
     return normalize(users, lengths), shares
 
 
