@@ -1,0 +1,119 @@
+"""What a request for recommendations asks for: read from URL parameters or a JSON body. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sidecar.contract.errors import ConfigError
+from sidecar.web.filters import checked
+
+#: The deepest hit that can be asked for: candidates for diversity are read with their vectors.
+MAX_DEPTH = 200
+EXCLUDES = frozenset({"seen", "bought"})
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which recommendations.
+
+    Parameters
+    ----------
+    size, start : int
+        How many hits, and how many to skip; together at most 200.
+    filter : dict, optional
+        An Elasticsearch query that every hit must match.
+    exclude : frozenset[str]
+        ``seen``: whatever is in the shopper's history; ``bought``: only what was bought.
+    diversity : float
+        0 to 1, see :func:`sidecar.web.diversity.mmr`.
+    customer_id : str
+        For similar products: whose history is excluded; empty for nobody's.
+    """
+
+    size: int = 10
+    start: int = 0
+    filter: Any = None
+    exclude: frozenset[str] = frozenset()
+    diversity: float = 0.0
+    customer_id: str = ""
+
+
+def from_parameters(parameters: Mapping[str, str]) -> Wanted:
+    """The same from URL parameters: ``filter`` is JSON, ``exclude`` a list with commas.
+
+    Raises
+    ------
+    ConfigError
+    """
+    values: dict[str, Any] = dict(parameters)
+    for name in ("size", "from", "diversity"):
+        if name in values:
+            values[name] = _number(name, values[name])
+    if "filter" in values:
+        try:
+            values["filter"] = json.loads(values["filter"])
+        except (ValueError, RecursionError):
+            raise ConfigError(
+                "filter", values["filter"], "an Elasticsearch query as JSON"
+            ) from None
+    if "exclude" in values:
+        values["exclude"] = [one for one in values["exclude"].split(",") if one]
+    return from_body(values)
+
+
+def from_body(body: Any) -> Wanted:
+    """What a JSON body asks for.
+
+    Raises
+    ------
+    ConfigError
+        Names the key, what was found and what was expected.
+    """
+    if not isinstance(body, Mapping):
+        raise ConfigError("body", type(body).__name__, "a JSON object")
+    known = {"size", "from", "filter", "exclude", "diversity", "customer_id"}
+    if unknown := sorted(body.keys() - known):
+        raise ConfigError(unknown[0], body[unknown[0]], f"one of {', '.join(sorted(known))}")
+    size, start = _whole("size", body.get("size", 10), 1), _whole("from", body.get("from", 0), 0)
+    if size + start > MAX_DEPTH:
+        raise ConfigError("from + size", start + size, f"at most {MAX_DEPTH}")
+    query = body.get("filter")
+    exclude = body.get("exclude", [])
+    if isinstance(exclude, str):
+        exclude = [exclude]
+    if not isinstance(exclude, list) or not all(one in EXCLUDES for one in exclude):
+        raise ConfigError("exclude", exclude, "seen, bought, or both")
+    diversity = body.get("diversity", 0.0)
+    if isinstance(diversity, bool) or not isinstance(diversity, int | float):
+        raise ConfigError("diversity", diversity, "a number from 0 to 1")
+    if not 0 <= diversity <= 1:  # NaN is refused too
+        raise ConfigError("diversity", diversity, "a number from 0 to 1")
+    customer_id = body.get("customer_id", "")
+    if isinstance(customer_id, bool) or not isinstance(customer_id, str | int):
+        raise ConfigError("customer_id", customer_id, "text or a whole number")
+    return Wanted(
+        size,
+        start,
+        None if query is None else checked(query),
+        frozenset(exclude),
+        float(diversity),
+        str(customer_id),
+    )
+
+
+def _whole(name: str, value: Any, low: int) -> int:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    # Bounds first: int() takes neither NaN nor infinity.
+    if not is_number or not low <= value <= MAX_DEPTH or value != int(value):
+        raise ConfigError(name, value, f"a whole number from {low} to {MAX_DEPTH}")
+    return int(value)
+
+
+def _number(name: str, text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise ConfigError(name, text, "a number") from None

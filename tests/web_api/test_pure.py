@@ -1,0 +1,141 @@
+"""The pure parts: diversity, shares in words, trends."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sidecar.contract.history import Interaction
+from sidecar.elastic.activity import Active
+from sidecar.updates.explain import Influence, ago, explain, in_words, percent
+from sidecar.web.diversity import mmr
+from sidecar.web.trending import trending
+from tests.web_api.stack import tower, vector
+
+
+def drawn(seed: int, n: int, d: int = 8) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    rows = rng.normal(size=(n, d))
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    taste = rng.normal(size=d)
+    relevance = rows @ (taste / np.linalg.norm(taste))
+    return relevance.astype(np.float32), rows.astype(np.float32)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.integers(0, 10_000), st.integers(1, 30), st.floats(0, 1), st.integers(0, 40))
+def test_mmr_chooses_each_row_once_and_longer_lists_only_add(
+    seed: int, n: int, diversity: float, count: int
+) -> None:
+    relevance, rows = drawn(seed, n)
+    before = relevance.copy(), rows.copy()
+    chosen = mmr(relevance, rows, diversity, count)
+    assert len(chosen) == len(set(chosen)) == min(n, count)
+    assert mmr(relevance, rows, diversity, count + 5)[: len(chosen)] == chosen
+    assert (
+        chosen[:1] == ([int(relevance.argmax())] if count else [])[: len(chosen)] or diversity == 1
+    )
+    assert np.array_equal(relevance, before[0])
+    assert np.array_equal(rows, before[1])
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.integers(0, 10_000), st.integers(1, 30))
+def test_mmr_without_diversity_is_the_order_of_relevance(seed: int, n: int) -> None:
+    relevance, rows = drawn(seed, n)
+    assert mmr(relevance, rows, 0.0, n) == np.argsort(-relevance, kind="stable").tolist()
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.integers(0, 10_000), st.integers(2, 20), st.floats(0, 1))
+def test_each_choice_of_mmr_is_the_best_by_its_definition(
+    seed: int, n: int, diversity: float
+) -> None:
+    relevance, rows = drawn(seed, n)
+    chosen = mmr(relevance, rows, diversity, n)
+    for step in range(1, n):
+        done = chosen[:step]
+
+        def worth(row: int, done: list[int] = done) -> float:
+            alike = max(float(rows[row] @ rows[one]) for one in done)
+            return (1 - diversity) * float(relevance[row]) - diversity * alike
+
+        best = max(worth(row) for row in range(n) if row not in done)
+        assert worth(chosen[step]) == pytest.approx(best, abs=1e-5)
+
+
+def test_mmr_takes_products_without_a_vector() -> None:
+    rows = np.zeros((3, 4), np.float32)
+    assert mmr(np.zeros(3, np.float32), rows, 0.5, 3) == [0, 1, 2]
+    assert mmr(np.zeros(0, np.float32), rows[:0], 0.5, 3) == []
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (-5, "just now"),
+        (59.9, "just now"),
+        (60, "1 minute ago"),
+        (750, "12 minutes ago"),
+        (3600, "1 hour ago"),
+        (86_399, "23 hours ago"),
+        (200_000, "2 days ago"),
+    ],
+)
+def test_ages_in_words(seconds: float, words: str) -> None:
+    assert ago(seconds) == words
+
+
+@pytest.mark.parametrize(
+    ("share", "words"),
+    [
+        (0.41, "41 %"),
+        (0.004, "under 1 %"),
+        (0.0, "0 %"),
+        (-0.2, "20 %, away from it"),
+        (1, "100 %"),
+    ],
+)
+def test_shares_in_words(share: float, words: str) -> None:
+    assert percent(share) == words
+
+
+def test_an_interaction_in_words() -> None:
+    done = Interaction(1_000_000_000, "e", "p", "product_added_to_cart", 0)
+    assert in_words(Influence(done, 0.41), 1720) == "added to the cart 12 minutes ago: 41 %"
+    own = Interaction(1_000_000_000, "e", "p", "product_tried_on", 0)
+    assert in_words(Influence(own, 1.0), 1000) == "tried on just now: 100 %"
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 100), st.integers(0, 4)), min_size=1, max_size=30))
+def test_absolute_shares_add_up_to_one(done: list[tuple[int, int]]) -> None:
+    names = tower().weights.metadata.vocabulary.names
+    history = tuple(
+        sorted(
+            Interaction(10**15 + at * 10**9, f"e{i}", f"p{product}", names[i % len(names)], 0)
+            for i, (at, product) in enumerate(done)
+        )
+    )
+    vectors = {f"p{product}": vector(product % 4, product) for product in range(4)}  # p4 has none
+    found = explain(history, vectors, tower())
+    counted = [one.share for one in found.influences if one.share is not None]
+    assert all(
+        (one.share is None) == (one.interaction.product_id == "p4") for one in found.influences
+    )
+    assert sum(map(abs, counted)) == pytest.approx(1.0 if counted else 0.0, abs=1e-5)
+    assert (found.vector is None) == (not counted)
+    times = [one.interaction.occurred_at for one in found.influences]
+    assert times == sorted(times, reverse=True)
+
+
+def test_nobody_makes_a_trend_alone() -> None:
+    now = 1e9
+    at = int(now * 1e6)
+    loud = Active("loud", 0, tuple(("mine", "product_purchased", at) for _ in range(20)))
+    crowd = [Active(f"c{i}", 0, (("ours", "product_purchased", at),)) for i in range(2)]
+    old = Active("old", 0, (("gone", "product_purchased", at - 4 * 86_400 * 10**6),))
+    found = trending([loud, *crowd, old], {"product_purchased": 8.0}, now)
+    assert found == [("ours", 16.0), ("mine", 8.0)]
