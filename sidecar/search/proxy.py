@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 from collections.abc import Callable, Iterable, Mapping
 from http.client import responses
 from typing import Any
@@ -30,6 +31,8 @@ log = logging.getLogger(__name__)
 
 Environ = dict[str, Any]
 StartResponse = Callable[..., Any]
+#: Keys of our own in the environ of a request: when it began, seconds spent upstream, its API.
+_STARTED, _UPSTREAM, _API = "sidecar.started", "sidecar.upstream_s", "sidecar.api"
 _REWRITTEN_BODY = frozenset({"HTTP_CONTENT_ENCODING"})
 
 
@@ -54,8 +57,10 @@ class Proxy:
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """WSGI."""
-        method, uri = environ["REQUEST_METHOD"], request_uri(environ)
-        target = parse_target(method, uri)
+        environ[_STARTED] = time.perf_counter()
+        environ[_UPSTREAM] = 0.0
+        target = parse_target(environ["REQUEST_METHOD"], request_uri(environ))
+        environ[_API] = target.api
         incoming = Incoming(environ)
         try:
             if target.api in ("search", "async_search", "msearch"):
@@ -67,7 +72,7 @@ class Proxy:
             if target.api == "nodes":
                 return self._nodes(environ, incoming, start_response)
             answer = self._send(environ, incoming)
-            return self._hand_on(answer, start_response, decision)
+            return self._hand_on(answer, environ, start_response, decision)
         except ClientGone:
             return _own_error(start_response, 400, "client_gone", "the body ended too early")
         except UpstreamTimeout as error:
@@ -86,14 +91,11 @@ class Proxy:
         without: frozenset[str] = frozenset(),
     ) -> Answer:
         """The request as it came."""
-        method = environ["REQUEST_METHOD"]
         headers = forwarded(environ, self._upstream.host_header, without)
         headers += incoming.header()
         body = incoming.framed()
-        repeatable = repeatable or method in ("GET", "HEAD")
-        return self._upstream.request(
-            method, request_uri(environ), headers, body, repeatable=repeatable
-        )
+        repeatable = repeatable or environ["REQUEST_METHOD"] in ("GET", "HEAD")
+        return self._request(environ, headers, body, repeatable)
 
     def _search(
         self,
@@ -106,13 +108,13 @@ class Proxy:
         decision = plan.decision
         if not plan.altered:
             answer = self._send_search(environ, incoming, plan.body)
-            return self._hand_on(answer, start_response, decision)
+            return self._hand_on(answer, environ, start_response, decision)
         try:
             answer = self._send_search(environ, incoming, plan.body)
             pieces = Pieces(answer)
             failed = failures(plan, answer, pieces)
             if not failed:
-                return self._hand_on(answer, start_response, decision, pieces)
+                return self._hand_on(answer, environ, start_response, decision, pieces)
             answer.close()
             failure = f"status {answer.head.status}"
         except UnreachableError as error:
@@ -138,7 +140,7 @@ class Proxy:
                 self._observer.repaired()
         self._planner.unpin(plan)
         decision = Decision("bypassed", "rewrite_failed")
-        return self._hand_on(answer, start_response, decision, pieces)
+        return self._hand_on(answer, environ, start_response, decision, pieces)
 
     def _plan(self, target: Target, environ: Environ, incoming: Incoming) -> Plan:
         """What to do; leaves the body either read or still to be streamed."""
@@ -159,9 +161,11 @@ class Proxy:
             if unpacked is None:
                 return Plan(Decision("untouched", "not_json"))
             body = unpacked
-        with self._observer.planning():
-            search = Search(target.expression, target.parameters, environ, body)
-            return plan_multi(self._planner, search) if multi else self._planner.plan(search)
+        started = time.perf_counter()
+        search = Search(target.expression, target.parameters, environ, body)
+        plan = plan_multi(self._planner, search) if multi else self._planner.plan(search)
+        self._observer.planned(time.perf_counter() - started)
+        return plan
 
     def _send_search(self, environ: Environ, incoming: Incoming, body: bytes | None) -> Answer:
         """A search with a body of ours; ``None``: as it came."""
@@ -171,9 +175,26 @@ class Proxy:
         if not environ.get("CONTENT_TYPE"):
             headers.append(("Content-Type", _content_type(environ.get("HTTP_ACCEPT"))))
         headers.append(("Content-Length", str(len(body))))
-        return self._upstream.request(
-            environ["REQUEST_METHOD"], request_uri(environ), headers, body, repeatable=True
-        )
+        return self._request(environ, headers, body, True)
+
+    def _request(
+        self,
+        environ: Environ,
+        headers: list[tuple[str, str]],
+        body: bytes | Iterable[bytes],
+        repeatable: bool,
+    ) -> Answer:
+        started = time.perf_counter()
+        try:
+            return self._upstream.request(
+                environ["REQUEST_METHOD"],
+                request_uri(environ),
+                headers,
+                body,
+                repeatable=repeatable,
+            )
+        finally:
+            environ[_UPSTREAM] += time.perf_counter() - started
 
     def _nodes(
         self, environ: Environ, incoming: Incoming, start_response: StartResponse
@@ -191,6 +212,7 @@ class Proxy:
     def _hand_on(
         self,
         answer: Answer,
+        environ: Environ,
         start_response: StartResponse,
         decision: Decision | None,
         pieces: Pieces | None = None,
@@ -199,8 +221,10 @@ class Proxy:
         headers = answer.head.headers
         if decision is not None:
             headers = [*headers, (ACTION_HEADER, decision.action), (REASON_HEADER, decision.reason)]
-            self._observer.decided(decision)
         pieces = pieces or Pieces(answer)
+        upstream_s = environ[_UPSTREAM]
+        added_s = time.perf_counter() - environ[_STARTED] - upstream_s
+        self._observer.answered(environ[_API], answer.head.status, decision, upstream_s, added_s)
         if answer.is_here():
             # Nothing to wait for: the connection goes back before the head is sent.
             body = b"".join(pieces)

@@ -92,7 +92,9 @@ def search_proxy(
         max_connections=settings.max_connections,
         ca_certs=ca_certs or None,
     )
-    return Proxy(upstream, Planner(settings, tastes, resolved, version), observer)
+    planner = Planner(settings, tastes, resolved, version)
+    observer.watch_breakers(planner.breaker.count)
+    return Proxy(upstream, planner, observer)
 
 
 def shopper_lookup(users: Users, model: ServedModelSource) -> ShopperLookup:
