@@ -1,58 +1,23 @@
-"""The command line: reads the settings once, puts the parts together, reports in one line."""
+"""The command line, and with it the composition root."""
 
 from __future__ import annotations
 
-import os
-import sys
-from collections.abc import Callable, Sequence
-from functools import wraps
-from pathlib import Path
-from typing import Any, ParamSpec
-
 import click
 
-from sidecar import __version__, config, logs, resources
-from sidecar.contract.errors import SidecarError
+from sidecar import __version__
+from sidecar.commands import service, upkeep
 
-P = ParamSpec("P")
-_EPILOG = "Settings are environment variables: see docs/settings.md."
-
-
-def command(example: str) -> Callable[[Callable[P, None]], click.Command]:
-    """A command of ``sidecar``: its docstring is its help, and the example ends it.
-
-    Errors that the project raises on purpose become one line and exit code 2.
-    """
-
-    def wrap(function: Callable[P, None]) -> click.Command:
-        @wraps(function)
-        def run(*args: P.args, **kwargs: P.kwargs) -> None:
-            try:
-                function(*args, **kwargs)
-            except SidecarError as error:
-                _fail(str(error))
-            except KeyboardInterrupt:
-                _fail("stopped", code=130)
-
-        run.__doc__ = f"{function.__doc__}\n\n\b\nExample:\n  {example}"
-        name = function.__name__.replace("_", "-")
-        return main.command(name, epilog=_EPILOG)(run)
-
-    return wrap
-
-
-def _fail(message: str, code: int = 2) -> None:
-    click.echo(f"sidecar: {message}", err=True)
-    sys.exit(code)
-
-
-def settings() -> config.Config:
-    """The settings of this process; sets the log up on the way."""
-    loaded = config.load(os.environ)
-    logs.set_up(loaded.service.log_format, loaded.service.log_level)
-    for name in config.unknown_variables(os.environ):
-        click.echo(f"sidecar: {name} is no setting, and is ignored: see docs/settings.md", err=True)
-    return loaded
+_COMMANDS: tuple[click.Command, ...] = (
+    service.demo,
+    service.setup,
+    service.serve,
+    service.consume,
+    upkeep.backfill,
+    upkeep.rebuild,
+    upkeep.prune,
+    upkeep.forget,
+    upkeep.redrive,
+)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -61,85 +26,8 @@ def main() -> None:
     """Personalised re-ranking for people who already run Elasticsearch."""
 
 
-@command("sidecar setup && sidecar setup --vectors products.safetensors")
-@click.option(
-    "--vectors",
-    type=click.Path(path_type=Path),
-    help="File of product vectors (made by `trainer vectorize`) to write into the index.",
-)
-def setup(vectors: Path | None) -> None:
-    """Create the index of shoppers, and add the sidecar's fields to the index of products.
-
-    Doing it again changes nothing. A mapping that conflicts is refused before anything is changed.
-    """
-    from sidecar import compose
-    from sidecar.contract.vectors import read_vectors
-    from sidecar.elastic.client import server_version
-    from sidecar.elastic.indices import setup_products, setup_users
-    from sidecar.elastic.vectors import load_vectors
-
-    loaded = settings()
-    file = read_vectors(vectors) if vectors else None
-    with compose.elasticsearch(loaded) as client:
-        server_version(client)
-        indices = loaded.search.product_indices
-        steps = setup_products(client, indices, resources.mapping("products"))
-        steps.append(setup_users(client, loaded.service.users_index, resources.mapping("users")))
-        for step in steps:
-            click.echo(f"{step.index}: {step.done}")
-        if file is not None:
-            done = load_vectors(client, indices, file)
-            click.echo(f"{done.written} vectors written, {done.absent} products are not there")
-
-
-@command("SIDECAR_SQS_QUEUE_URL=https://sqs.eu-west-1.amazonaws.com/1234/events sidecar consume")
-def consume() -> None:
-    """Turn the queue's events into user vectors, until stopped (SIGTERM or Ctrl-C)."""
-    from sidecar import compose
-
-    compose.consume(settings())
-
-
-@command("sidecar serve")
-def serve() -> None:
-    """Serve searches: Elasticsearch's own API, re-ranked for known shoppers."""
-    from sidecar import compose
-
-    compose.serve(settings())
-
-
-@command("sidecar demo --once")
-@click.option("--once", is_flag=True, help="Show everything, then stop by itself.")
-@click.option(
-    "--data",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=Path(".sidecar/demo"),
-    show_default=True,
-    help="Folder for the embedded servers' data; a second run reuses it.",
-)
-@click.option(
-    "--listen", help="host:port of the sidecar.  [default: 127.0.0.1:9201, else a free port]"
-)
-def demo(once: bool, data: Path, listen: str | None) -> None:
-    """See a shopper's own events re-rank an ordinary search, on this machine alone.
-
-    Starts a local Elasticsearch and SQS, loads a public retail catalogue, serves, sends a
-    household's purchases through the queue, and shows the same searches before and after.
-    """
-    from sidecar.demo import run
-
-    run.demo(data=data, once=once, listen=listen, say=_say)
-
-
-def _say(line: str) -> None:
-    click.echo(line)
-    sys.stdout.flush()
-
-
-def commands() -> Sequence[Any]:
-    """All commands, for the tests of the documentation."""
-    return list(main.commands.values())
-
+for _command in _COMMANDS:
+    main.add_command(_command)
 
 if __name__ == "__main__":
     main()

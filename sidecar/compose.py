@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import logging
-import signal
 import socket
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
+from typing import NamedTuple
 
 from sidecar.config import Config, listen_address
 from sidecar.contract.errors import ConfigError, SidecarError
 from sidecar.contract.events import EventVocabulary
 from sidecar.elastic.client import Client, Version, connect, server_version
+from sidecar.elastic.indices import check_users, concrete_indices
 from sidecar.elastic.products import ProductVectors
 from sidecar.elastic.resolve import Resolver
 from sidecar.elastic.users import Users
 from sidecar.tower.load import Tower, load_tower
 from sidecar.updates.consumer import Consumer, Timing
+from sidecar.updates.handler import BatchHandler
 from sidecar.updates.metrics import UpdateMetrics
 from sidecar.updates.sqs import Queue
 from sidecar.web.app import create_app
@@ -79,6 +81,47 @@ def queue(config: Config) -> Queue:
     return Queue(config.service.sqs_queue_url, max_connections=config.updates.receivers + 8)
 
 
+class UpdateParts(NamedTuple):
+    """What everything that writes shoppers needs."""
+
+    users: Users
+    products: ProductVectors
+    tower_of: Callable[[], Tower]
+    vocabulary: EventVocabulary
+
+
+def update_parts(config: Config, stack: ExitStack) -> UpdateParts:
+    """Connection, weights and cache of the update path; the stack closes them.
+
+    Raises
+    ------
+    ConfigError, WeightsError
+    """
+    client = stack.enter_context(elasticsearch(config))
+    served = tower(config)
+    products = ProductVectors(
+        client,
+        config.search.product_indices,
+        dimension=served.weights.metadata.architecture.dimension,
+        cache_mb=config.service.product_cache_mb,
+        ttl_s=config.service.product_cache_s,
+    )
+    users = Users(client, config.service.users_index)
+    return UpdateParts(users, products, lambda: served, vocabulary(config, served))
+
+
+def batch_handler(config: Config, stack: ExitStack) -> BatchHandler:
+    """What stores a batch of messages, without a queue.
+
+    Raises
+    ------
+    ConfigError, WeightsError
+    """
+    return BatchHandler(
+        *update_parts(config, stack), conflict_attempts=config.updates.conflict_attempts
+    )
+
+
 def consumer(
     config: Config,
     stack: ExitStack,
@@ -92,38 +135,25 @@ def consumer(
     ------
     ConfigError, WeightsError
     """
-    client = stack.enter_context(elasticsearch(config))
-    served = tower(config)
-    return Consumer(
-        queue(config),
-        Users(client, config.service.users_index),
-        ProductVectors(
-            client,
-            config.search.product_indices,
-            dimension=served.weights.metadata.architecture.dimension,
-            cache_mb=config.service.product_cache_mb,
-            ttl_s=config.service.product_cache_s,
-        ),
-        lambda: served,
-        vocabulary(config, served),
-        config.updates,
-        metrics=metrics,
-        on_stored=on_stored,
-    )
+    parts = update_parts(config, stack)
+    return Consumer(queue(config), *parts, config.updates, metrics=metrics, on_stored=on_stored)
 
 
-def consume(config: Config) -> None:
-    """Consume until SIGTERM or Ctrl-C.
+def consume(config: Config, stop: threading.Event) -> None:
+    """Consume until told to stop.
 
     Raises
     ------
     ConfigError, WeightsError, UnreachableError, RefusedError
     """
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
     with ExitStack() as stack:
         one = consumer(config, stack)
+        client = stack.enter_context(elasticsearch(config))
+        # Faults that come later are waited out; one at the start is most likely a mistake.
+        server_version(client)
+        concrete_indices(client, config.search.product_indices)
+        check_users(client, config.service.users_index)
+        one.check()
         log.info("consuming %s", config.service.sqs_queue_url)
         one.run(stop)
     log.info("stopped")

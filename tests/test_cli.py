@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,19 @@ def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
         env=clean | environment,
         timeout=60,
     )
+
+
+@pytest.fixture
+def cluster(client: Elasticsearch, elasticsearch_url: str, unique: str) -> dict[str, str]:
+    """Settings of a cluster that `sidecar setup` was run on."""
+    client.indices.create(index=f"{unique}-p", mappings={"properties": {"name": {"type": "text"}}})
+    settings = {
+        "SIDECAR_ELASTICSEARCH_URL": elasticsearch_url,
+        "SIDECAR_PRODUCT_INDICES": f"{unique}-p",
+        "SIDECAR_USERS_INDEX": f"{unique}-u",
+    }
+    assert run("setup", **settings).returncode == 0
+    return settings
 
 
 def refused(done: subprocess.CompletedProcess[str], *words: str) -> None:
@@ -123,14 +137,26 @@ def test_weights_that_are_missing_or_malformed(
 
 @pytest.mark.servers
 def test_a_queue_that_is_missing_not_reachable_or_not_named(
-    elasticsearch_url: str, sqs_endpoint: str
+    cluster: dict[str, str], sqs_endpoint: str
 ) -> None:
-    settings = {"SIDECAR_ELASTICSEARCH_URL": elasticsearch_url}
-    refused(run("consume", **settings), "SIDECAR_SQS_QUEUE_URL")
+    refused(run("consume", **cluster), "SIDECAR_SQS_QUEUE_URL")
     missing = f"{sqs_endpoint}/000000000000/no-such-queue"
-    refused(run("consume", **settings, SIDECAR_SQS_QUEUE_URL=missing), "no-such-queue")
+    refused(run("consume", **cluster, SIDECAR_SQS_QUEUE_URL=missing), "no-such-queue")
     nobody = f"http://127.0.0.1:{free_port()}/000000000000/events"
-    refused(run("consume", **settings, SIDECAR_SQS_QUEUE_URL=nobody), "events", "reach")
+    refused(run("consume", **cluster, SIDECAR_SQS_QUEUE_URL=nobody), "events", "reach")
+
+
+@pytest.mark.servers
+def test_a_consumer_says_at_once_what_is_missing(
+    cluster: dict[str, str], sqs_endpoint: str, unique: str
+) -> None:
+    queue = {"SIDECAR_SQS_QUEUE_URL": create_queue(sqs_endpoint, f"{unique}-events")}
+    gone = {"SIDECAR_ELASTICSEARCH_URL": f"http://127.0.0.1:{free_port()}"}
+    refused(run("consume", **cluster | queue | gone), "not reachable")
+    no_index = {"SIDECAR_PRODUCT_INDICES": f"{unique}-none"}
+    refused(run("consume", **cluster | queue | no_index), f"{unique}-none")
+    no_users = {"SIDECAR_USERS_INDEX": f"{unique}-none"}
+    refused(run("consume", **cluster | queue | no_users), f"{unique}-none", "sidecar setup")
 
 
 @pytest.mark.servers
@@ -148,13 +174,9 @@ def test_other_addresses_want_a_key() -> None:
 
 
 @pytest.mark.servers
-def test_logs_can_be_json(elasticsearch_url: str, sqs_endpoint: str) -> None:
-    queue = create_queue(sqs_endpoint, "json-logs")
-    environment = {
-        "SIDECAR_ELASTICSEARCH_URL": elasticsearch_url,
-        "SIDECAR_SQS_QUEUE_URL": queue,
-        "SIDECAR_LOG_FORMAT": "json",
-    }
+def test_logs_can_be_json(cluster: dict[str, str], sqs_endpoint: str, unique: str) -> None:
+    queue = create_queue(sqs_endpoint, f"{unique}-logs")
+    environment = cluster | {"SIDECAR_SQS_QUEUE_URL": queue, "SIDECAR_LOG_FORMAT": "json"}
     with subprocess.Popen(
         [SIDECAR, "consume"], stderr=subprocess.PIPE, text=True, env=os.environ | environment
     ) as process:
@@ -165,3 +187,35 @@ def test_logs_can_be_json(elasticsearch_url: str, sqs_endpoint: str) -> None:
     assert line["level"] == "info"
     assert "consuming" in line["message"]
     assert process.returncode == 0, rest
+
+
+@pytest.mark.servers
+def test_the_upkeep_commands_end_to_end(
+    cluster: dict[str, str], client: Elasticsearch, tmp_path: Path
+) -> None:
+    users = cluster["SIDECAR_USERS_INDEX"]
+    vector = [0.0] * 383 + [1.0]
+    client.index(
+        index=cluster["SIDECAR_PRODUCT_INDICES"],
+        id="p1",
+        document={"name": "mug", "product_vector": vector},
+        refresh=True,
+    )
+    now = time.time()
+    file = tmp_path / "events.jsonl"
+    event = {"customer_id": 7, "product_id": "p1", "event_name": "view_item", "timestamp": now}
+    old = event | {"customer_id": 8, "timestamp": now - 90 * 86_400}
+    file.write_text("\n".join(json.dumps(one) for one in (event, event, old, {})) + "\n")
+    done = run("backfill", str(file), **cluster)
+    assert done.returncode == 0, done.stderr
+    assert "4 lines: 2 stored, 0 too old, 1 refused (1 bad_timestamp)" in done.stdout
+    assert f"{file}:4:" in done.stderr
+    assert client.get(index=users, id="7")["_source"]["user_vector"] == vector
+    client.indices.refresh(index=users)
+    assert "1 shoppers deleted" in run("prune", **cluster).stdout
+    assert "0 shoppers recomputed" in run("rebuild", **cluster).stdout
+    client.update(index=users, id="7", doc={"weights": "other"}, refresh=True)
+    assert "1 shoppers recomputed" in run("rebuild", **cluster).stdout
+    assert run("forget", "7", **cluster).stdout == "forgotten\n"
+    assert "user_vector" not in client.get(index=users, id="7")["_source"]
+    assert "Traceback" not in run("redrive", **cluster).stderr

@@ -126,6 +126,22 @@ def setup_users(client: Elasticsearch, index: str, body: Mapping[str, Any]) -> S
     return Step(index, "has all fields", False)
 
 
+def check_users(client: Elasticsearch, index: str) -> None:
+    """See that the index of shoppers is there.
+
+    Raises
+    ------
+    RefusedError
+        Says which command makes it.
+    UnreachableError
+    """
+    with errors(f"looking for {index}"):
+        if not client.indices.exists(index=index):
+            raise RefusedError(
+                f"there is no index {index} (SIDECAR_USERS_INDEX): run sidecar setup"
+            )
+
+
 def properties(client: Elasticsearch, index: str) -> dict[str, Any]:
     """The top-level fields that an index maps.
 

@@ -1,0 +1,151 @@
+"""What is done now and then: replay, rebuild, prune, dead letters, forget."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+
+import click
+
+from sidecar.commands.base import command, fail, progress, settings, stop_on_signals
+from sidecar.contract.errors import ConfigError, MessageError
+from sidecar.contract.timestamps import to_iso, to_microseconds
+
+
+@command("sidecar backfill events.jsonl --since 2026-11-20")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--since", help="Skip events that happened before this time (ISO 8601 or epoch).")
+@click.option(
+    "--note",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="File that notes how far we are.  [default: FILE.progress]",
+)
+def backfill(file: Path, since: str | None, note: Path | None) -> None:
+    """Replay a file of past events (JSON Lines or CSV, plain or .gz) into the index of shoppers.
+
+    The same code as for live events: to run it twice, or beside a consumer, changes nothing.
+    A run that was stopped goes on where it was. Every event needs a timestamp.
+    """
+    from sidecar import compose
+    from sidecar.updates.backfill import backfill as run
+    from sidecar.updates.backfill import csv_rows, lines
+
+    loaded, stop = settings(), stop_on_signals()
+    oldest = _moment("--since", since)
+    is_csv = ".csv" in [suffix.lower() for suffix in file.suffixes]
+
+    def refused(line: int, error: MessageError) -> None:
+        click.echo(f"{file}:{line}: {error}", err=True)
+
+    with ExitStack() as stack, progress("events") as say:
+        done = run(
+            csv_rows(file) if is_csv else lines(file),
+            compose.batch_handler(loaded, stack),
+            since=oldest,
+            note=note or file.with_name(file.name + ".progress"),
+            name=str(file.resolve()),
+            stop=stop,
+            progress=lambda so_far: say(so_far.lines),
+            on_refused=refused,
+        )
+    refusals = ", ".join(f"{count} {reason}" for reason, count in sorted(done.refused.items()))
+    click.echo(
+        f"{done.lines} lines: {done.stored} stored, {done.too_old} too old, "
+        f"{sum(done.refused.values())} refused" + (f" ({refusals})" if refusals else "")
+    )
+    if not done.finished:
+        fail("stopped before the end: run it again, it goes on where it was", code=130)
+
+
+@command("sidecar rebuild --rate 200")
+@click.option("--rate", default=500.0, show_default=True, help="Most shoppers in a second.")
+def rebuild(rate: float) -> None:
+    """Recompute the vectors that other weights made, from the stored histories.
+
+    Searches and consumers may go on meanwhile. A run that was stopped goes on where it was.
+    """
+    from sidecar import compose
+    from sidecar.updates.rebuild import outdated
+    from sidecar.updates.rebuild import rebuild as run
+
+    loaded, stop = settings(), stop_on_signals()
+    with ExitStack() as stack:
+        parts = compose.update_parts(loaded, stack)
+        length = parts.users.count(outdated(parts.tower_of().weights))
+        with progress("shoppers", length) as say:
+            done = run(
+                parts.users, parts.products, parts.tower_of, rate=rate, stop=stop, progress=say
+            )
+    click.echo(f"{done.written} shoppers recomputed, {done.current} were current already")
+    if not done.finished:
+        fail("stopped before the end: run it again, it goes on where it was", code=130)
+
+
+@command("sidecar prune")
+def prune() -> None:
+    """Delete shoppers whose newest interaction is too old to be used."""
+    from sidecar import compose
+    from sidecar.updates.prune import prune as run
+
+    loaded, stop = settings(), stop_on_signals()
+    with ExitStack() as stack:
+        parts = compose.update_parts(loaded, stack)
+        with progress("shoppers") as say:
+            limits = parts.tower_of().weights.metadata.limits
+            done = run(parts.users, limits, stop=stop, progress=say)
+    click.echo(f"{done.deleted} shoppers deleted, {done.kept} came back meanwhile and were kept")
+    if not done.finished:
+        fail("stopped before the end: run it again", code=130)
+
+
+@command("sidecar forget 12345")
+@click.argument("customer_id")
+def forget(customer_id: str) -> None:
+    """Forget a shopper: history and vector, and events that are still on their way."""
+    from sidecar import compose
+    from sidecar.updates.forget import forget as run
+
+    with ExitStack() as stack:
+        known = run(compose.update_parts(settings(), stack).users, customer_id)
+    click.echo("forgotten" if known else "nothing was known; events on their way will not count")
+
+
+@command("sidecar redrive && sidecar redrive --replay --reason unknown_event")
+@click.option(
+    "--replay", is_flag=True, help="Send them to the queue again instead of showing them."
+)
+@click.option("--reason", "reasons", multiple=True, help="Only letters with this reason.")
+@click.option("--limit", default=100, show_default=True, help="Most letters to look at.")
+def redrive(replay: bool, reasons: tuple[str, ...], limit: int) -> None:
+    """Show the messages that could not be stored, with their reasons, or replay them."""
+    from sidecar import compose
+    from sidecar.updates import redrive as letters
+
+    loaded = settings()
+    queue = compose.queue(loaded)
+    url = loaded.updates.dead_letter_url
+    dead = queue.sibling(url) if url else queue.dead_letter_queue()
+    if dead is None:
+        expected = "a queue of dead letters, or a redrive policy on the queue of events"
+        raise ConfigError("SIDECAR_SQS_DEAD_LETTER_URL", url, expected)
+    if replay:
+        with progress("letters") as say:
+            vocabulary = compose.vocabulary(loaded, compose.tower(loaded))
+            done = letters.replay(
+                dead, queue, vocabulary, reasons=reasons or None, limit=limit, progress=say
+            )
+        click.echo(f"{done.sent} sent again, {done.left} left: they would be refused again")
+        return
+    for letter in letters.show(dead, limit):
+        if not reasons or letter.reason in reasons:
+            click.echo(f"{to_iso(letter.sent_at)} {letter.message_id} {letter.reason}")
+            click.echo(f"  {letter.detail}\n  {letter.body[:300]}")
+
+
+def _moment(option: str, text: str | None) -> int:
+    if text is None:
+        return 0
+    try:
+        return to_microseconds(text)
+    except ValueError as error:
+        raise ConfigError(option, text, str(error)) from None
