@@ -23,6 +23,7 @@ from botocore.exceptions import (
     PartialCredentialsError,
     ProfileNotFound,
 )
+from botocore.exceptions import ConnectionError as BotoConnectionError
 
 from sidecar.contract.errors import ConfigError, RefusedError, UnreachableError
 
@@ -342,7 +343,8 @@ def errors(doing: str) -> Iterator[None]:
         raise _answered(doing, error) from None
     except (NoCredentialsError, PartialCredentialsError, CredentialRetrievalError) as error:
         raise RefusedError(f"{doing}: no usable AWS credentials ({error})") from None
-    except HTTPClientError as error:
+    # botocore has two roots for "could not reach".
+    except (HTTPClientError, BotoConnectionError) as error:
         raise UnreachableError(
             f"{doing}: SQS is not reachable ({error}): is it running, and are "
             "SIDECAR_SQS_QUEUE_URL and AWS_ENDPOINT_URL_SQS right?"
