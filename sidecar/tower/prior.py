@@ -8,11 +8,12 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 import numpy as np
 
 from sidecar.contract.schema import Metadata
-from sidecar.contract.weights import F32, Golden, Weights
+from sidecar.contract.weights import F32, Golden, Weights, write_weights
 from sidecar.tower.plain import user_tower
 
 #: The newest interaction counts 1, the one before 0.8, then 0.64 ...
@@ -84,3 +85,22 @@ def prior_weights(metadata: Metadata | None = None, seed: int = 0) -> Weights:
         tower, metadata.architecture, golden.products, golden.events, golden.ages, golden.lengths
     )
     return Weights(metadata, tower, replace(golden, users=users))
+
+
+def write_prior(path: str | Path, metadata: Metadata | None = None, seed: int = 0) -> Weights:
+    """Write the weights of an untrained tower: what a release ships until there are trained ones.
+
+    Parameters
+    ----------
+    path : str or Path
+    metadata : Metadata, optional
+    seed : int
+
+    Raises
+    ------
+    OSError
+    """
+    metadata = replace(metadata or Metadata(), training={"data": "none (prior)", "seed": seed})
+    weights = prior_weights(metadata, seed)
+    write_weights(path, weights)
+    return weights

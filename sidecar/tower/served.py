@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 from sidecar.contract.schema import NORM_EPS
 from sidecar.contract.weights import F32
 from sidecar.tower.folded import Folded, fold
-from sidecar.tower.plain import normalize
 
 __all__ = ["Folded", "fold", "served_tower"]
 
@@ -117,13 +116,12 @@ def _one(f: Folded, products: F32, events: Ints, ages: F32) -> tuple[F32, F32] |
 
     x = products.dot(f.W_x)  # (L, m)
     x += f.x_events.take(events, axis=0)
-    qk = x.dot(f.W_qk)  # (L, 2HA)
+    q = x.dot(f.W_qk)  # (L, Hm)
     if f.b_qk is not None:
-        qk += f.b_qk
-    q, k = qk.reshape(n, 2, f.heads, -1).transpose(1, 2, 0, 3)  # (H, L, A) each
-    e = q @ k.swapaxes(1, 2)  # (H, L, L)
+        q += f.b_qk
+    e = q.reshape(n * f.heads, -1).dot(x.T)  # (LH, L)
     np.exp(e, out=e)
-    row_sums = e.reshape(-1, n).dot(f.ones[:n])  # (HL,)
+    row_sums = e.dot(f.ones[:n])  # (LH,)
     inverse = 1 / row_sums
     # Without the usual subtraction of the maximum: sound as long as nothing comes near an end of
     # float32, which two dot products tell faster than two searches for an extreme.
@@ -133,8 +131,9 @@ def _one(f: Folded, products: F32, events: Ints, ages: F32) -> tuple[F32, F32] |
     pooling = np.empty((1 + f.heads, n), np.float32)
     pooling[0] = alpha
     # Pooling and the softmax's denominators at once.
-    scaled = inverse.reshape(f.heads, 1, n) * alpha
-    np.matmul(scaled, e, out=pooling[1:, None])
+    scaled = inverse.reshape(n, f.heads).T * alpha  # (H, L)
+    attention = e.reshape(n, f.heads, n).swapaxes(0, 1)  # (H, L, L)
+    np.matmul(scaled[:, None], attention, out=pooling[1:, None])
     share: F32 = f.mix.dot(pooling)  # (L,)
     user: F32 = share.dot(products)  # (D,)
     if f.shifts:
@@ -156,44 +155,47 @@ def _many(f: Folded, products: F32, events: Ints, ages: F32, lengths: Ints) -> t
     b, length, d = products.shape
     rank = lengths[:, None] - 1 - np.arange(length)
     valid = rank >= 0 if int(lengths.min()) < length else None
-    scores = f.log_g.take(events)
-    scores -= f.lambda_age * ages
-    scores -= f.lambda_rank * rank.astype(np.float32)
+    alpha = f.log_g.take(events)
+    alpha -= f.lambda_age * ages
+    alpha -= f.lambda_rank * rank.astype(np.float32)
     if valid is not None:
-        scores = np.where(valid, scores, _MASKED)
-    scores -= scores.max(axis=1, keepdims=True)
-    alpha = np.exp(scores, out=scores)
+        alpha = np.where(valid, alpha, _MASKED)
+    alpha -= alpha.max(axis=1, keepdims=True)
+    np.exp(alpha, out=alpha)
     alpha /= alpha.sum(axis=1, keepdims=True)  # (B, L)
     if not f.attends:
         means: F32 = (alpha[:, None] @ products)[:, 0]
         means += f.bias
-        return normalize(means, lengths), alpha
+        return _unit_rows(means), alpha
 
     x = products.reshape(b * length, d) @ f.W_x  # (BL, m)
     x += f.x_events.take(events.reshape(-1), axis=0)
-    qk = x @ f.W_qk  # (BL, 2HA)
+    q = x @ f.W_qk  # (BL, Hm)
     if f.b_qk is not None:
-        qk += f.b_qk
-    q, k = qk.reshape(b, length, 2, f.heads, -1).transpose(2, 0, 3, 1, 4)  # (B, H, L, A) each
-    e = _exp(q @ k.swapaxes(-1, -2), valid)  # (B, H, L, L)
+        q += f.b_qk
+    x = x.reshape(b, length, -1)
+    scores = q.reshape(b, length * f.heads, -1) @ x.swapaxes(1, 2)  # (B, LH, L)
+    e = _exp(scores, valid)
     # As a product with a vector of ones: numpy's sum over a short last axis is ten times slower.
-    row_sums = (e.reshape(-1, length) @ f.ones[:length]).reshape(b, f.heads, length)
+    row_sums = (e.reshape(-1, length) @ f.ones[:length]).reshape(b, length, f.heads)
+    scaled = (alpha[..., None] / row_sums).swapaxes(1, 2)  # (B, H, L)
+    attention = e.reshape(b, length, f.heads, length).swapaxes(1, 2)  # (B, H, L, L)
 
     pooling = np.empty((b, 1 + f.heads, length), np.float32)
     pooling[:, 0] = alpha
-    np.matmul((alpha[:, None] / row_sums)[:, :, None], e, out=pooling[:, 1:, None])
+    np.matmul(scaled[:, :, None], attention, out=pooling[:, 1:, None])
     shares: F32 = f.mix @ pooling  # (B, L)
     users: F32 = (shares[:, None] @ products)[:, 0]  # (B, D)
     if f.shifts:
-        pooled = (pooling @ x.reshape(b, length, -1)).reshape(b, -1)
+        pooled = (pooling @ x).reshape(b, -1)
         users += pooled @ f.inner @ f.W_out
     users += f.bias
-    return normalize(users, lengths), shares
+    return _unit_rows(users), shares
 
 
 def _exp(scores: F32, valid: NDArray[np.bool_] | None) -> F32:
     """exp of scores, less each row's maximum where that is needed; 0 at masked keys. In place."""
-    mask = None if valid is None else valid[:, None, None]
+    mask = None if valid is None else valid[:, None]
     if not (scores.max() < _SAFE_SCORE and scores.min() > -_SAFE_SCORE):
         if mask is not None:
             np.copyto(scores, _MASKED, where=~mask)
@@ -202,3 +204,13 @@ def _exp(scores: F32, valid: NDArray[np.bool_] | None) -> F32:
     if mask is not None:
         scores *= mask
     return scores
+
+
+def _unit_rows(users: F32) -> F32:
+    """Each row made unit, in place; zeros where a row has no direction or is not finite."""
+    norms = np.sqrt(np.einsum("bd,bd->b", users, users))
+    usable = (norms > NORM_EPS) & (norms < np.inf)
+    users *= (1 / norms)[:, None]
+    if not usable.all():
+        users[~usable] = 0
+    return users

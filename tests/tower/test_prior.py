@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from sidecar.contract.events import BUSINESS_WEIGHTS
-from sidecar.tower.load import check_tower
+from sidecar.tower.load import check_tower, load_tower
 from sidecar.tower.plain import user_tower
-from sidecar.tower.prior import prior_weights
+from sidecar.tower.prior import prior_weights, write_prior
 from sidecar.tower.served import fold, served_tower
 from tower import cases
 
@@ -56,3 +58,17 @@ def test_prior_is_accepted_and_reproducible() -> None:
     assert first.fingerprint == second.fingerprint
     assert check_tower(first).weights is first
     assert prior_weights(seed=1).fingerprint != first.fingerprint
+
+
+def test_written_prior_is_accepted_and_says_what_it_is(tmp_path: Path) -> None:
+    write_prior(tmp_path / "w.safetensors")
+    weights = load_tower(tmp_path / "w.safetensors").weights
+    assert weights.metadata.training["data"] == "none (prior)"
+    assert weights.fingerprint == prior_weights().fingerprint
+
+
+def test_the_shipped_file_is_accepted() -> None:
+    path = Path(__file__).parents[2] / "weights" / "user_tower.safetensors"
+    tower = load_tower(path)
+    assert tower.weights.metadata.architecture.dimension == 384
+    assert path.stat().st_size < 4 * 2**20, "a clone should stay small"
