@@ -12,6 +12,7 @@ _COMMANDS: tuple[click.Command, ...] = (
     service.setup,
     service.serve,
     service.consume,
+    service.doctor,
     upkeep.backfill,
     upkeep.rebuild,
     upkeep.prune,

@@ -81,6 +81,20 @@ def demo(once: bool, data: Path, listen: str | None) -> None:
     run.demo(data=data, once=once, listen=listen, say=_say)
 
 
+@command("sidecar doctor")
+def doctor() -> None:
+    """Check everything, and say for each finding what to do. Code 1 if something does not work."""
+    from sidecar.doctor import Verdict, examine
+
+    bad = False
+    for finding in examine(settings()):
+        bad = bad or finding.verdict is Verdict.BAD
+        click.echo(f"{finding.verdict.value:<5} {finding.subject}: {finding.found}")
+        if finding.do:
+            click.echo(f"      -> {finding.do}")
+    sys.exit(1 if bad else 0)
+
+
 def _say(line: str) -> None:
     click.echo(line)
     sys.stdout.flush()

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -144,6 +145,20 @@ class Queue:
             answer = self._client.get_queue_attributes(QueueUrl=self.url, AttributeNames=["All"])
         return dict(answer.get("Attributes", {}))
 
+    def clock_ahead_s(self) -> float | None:
+        """Seconds by which the queue's clock is ahead of ours; ``None`` where it does not tell.
+
+        Raises
+        ------
+        UnreachableError, RefusedError
+        """
+        with errors(f"asking for {self.name}"):
+            answer = self._client.get_queue_attributes(
+                QueueUrl=self.url, AttributeNames=["QueueArn"]
+            )
+        date = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date")
+        return parsedate_to_datetime(date).timestamp() - time.time() if date else None
+
     def dead_letter_queue(self) -> Queue | None:
         """The queue that the redrive policy names.
 
@@ -265,6 +280,10 @@ def _client(
         read_timeout=15,
         max_pool_connections=connections,
         tcp_keepalive=True,
+        # A third of boto3's own time for a request went into describing itself and into checking
+        # what is always well-formed.
+        user_agent="es-sidecar",
+        parameter_validation=False,
     )
     found = re.fullmatch(r"(?:[\w-]+\.)?sqs\.([a-z0-9-]+)\.amazonaws\.com(?:\.cn)?", host)
     is_aws = re.search(r"\.amazonaws\.com(\.cn)?$", host) is not None

@@ -1,0 +1,67 @@
+"""How much of the catalogue, and of the shoppers, has vectors, and of which weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from elasticsearch import Elasticsearch
+
+from sidecar.elastic.client import errors
+from sidecar.elastic.indices import VECTOR_FIELD
+
+#: More spaces or weights than this in one index: something is badly wrong anyway.
+_MOST = 20
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """Documents, those with a vector, and how many vectors each maker made.
+
+    Parameters
+    ----------
+    documents : int
+    with_vector : int
+    by_maker : Mapping[str, int]
+        For products by space, for shoppers by the weights' fingerprint.
+    """
+
+    documents: int
+    with_vector: int
+    by_maker: Mapping[str, int]
+
+
+def product_coverage(client: Elasticsearch, expressions: Sequence[str]) -> Coverage:
+    """Of the indices of products.
+
+    Raises
+    ------
+    UnreachableError, RefusedError
+    """
+    return _coverage(client, ",".join(expressions), VECTOR_FIELD, "embedding_model")
+
+
+def user_coverage(client: Elasticsearch, index: str) -> Coverage:
+    """Of the index of shoppers.
+
+    Raises
+    ------
+    UnreachableError, RefusedError
+    """
+    # A vector is not searchable there; a shopper with weights has one, or had no product with one.
+    return _coverage(client, index, "weights", "weights")
+
+
+def _coverage(client: Elasticsearch, index: str, field: str, maker: str) -> Coverage:
+    with errors(f"counting in {index}"):
+        documents = int(client.count(index=index)["count"])
+        answer = client.search(
+            index=index,
+            size=0,
+            track_total_hits=True,
+            query={"exists": {"field": field}},
+            aggs={"makers": {"terms": {"field": maker, "size": _MOST}}},
+        )
+    buckets = answer["aggregations"]["makers"]["buckets"]
+    with_vector = int(answer["hits"]["total"]["value"])
+    return Coverage(documents, with_vector, {b["key"]: int(b["doc_count"]) for b in buckets})
