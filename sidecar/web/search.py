@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-
-from sidecar.contract.history import HistoryLimits
-from sidecar.contract.schema import Calibration
 from sidecar.elastic.resolve import Resolver
 from sidecar.elastic.users import User, Users
 from sidecar.search.observe import Observer
@@ -16,29 +11,10 @@ from sidecar.search.proxy import Proxy
 from sidecar.search.settings import SearchSettings
 from sidecar.search.tastes import Tastes
 from sidecar.search.upstream import Upstream
+from sidecar.web.lookup import ShopperReader, authorization
+from sidecar.web.model import ServedModel, ServedModelSource
 
-
-@dataclass(frozen=True)
-class ServedModel:
-    """What searches need of the weights that are being served.
-
-    Parameters
-    ----------
-    product_space : str
-    calibration : Calibration
-    event_weights : Mapping[str, float]
-        Canonical event name to business weight.
-    limits : HistoryLimits
-    """
-
-    product_space: str
-    calibration: Calibration
-    event_weights: Mapping[str, float]
-    limits: HistoryLimits
-
-
-#: The weights being served; ``None`` as long as there are none. Asked anew for every search.
-ServedModelSource = Callable[[], ServedModel | None]
+__all__ = ["ServedModel", "ServedModelSource", "as_shopper", "search_proxy", "shopper_lookup"]
 
 
 def search_proxy(
@@ -52,6 +28,7 @@ def search_proxy(
     pins: PinStore | None = None,
     observer: Observer | None = None,
     ca_certs: str = "",
+    api_key: str | None = None,
 ) -> Proxy:
     """The proxy, ready to be served.
 
@@ -70,6 +47,9 @@ def search_proxy(
     observer : Observer, optional
     ca_certs : str
         File of the authority that signed Elasticsearch's certificate.
+    api_key : str, optional
+        Encoded key of the sidecar's own account, empty for none: shoppers are read on
+        connections of their own. ``None``: through ``users``, which takes longer.
 
     Raises
     ------
@@ -84,7 +64,18 @@ def search_proxy(
     def resolved(expression: str, timeout_s: float) -> Resolution:
         return Resolution(*resolver(expression, timeout_s))
 
-    tastes = Tastes(shopper_lookup(users, model), known_model, settings, pins, observer.looked_up)
+    lookup = shopper_lookup(users, model)
+    if api_key is not None:
+        seconds = settings.deadline_ms / 1000
+        reader = Upstream(
+            url,
+            connect_timeout_s=seconds,
+            read_timeout_s=seconds,
+            max_connections=settings.max_connections,
+            ca_certs=ca_certs or None,
+        )
+        lookup = ShopperReader(reader, users.index, authorization(url, api_key), model)
+    tastes = Tastes(lookup, known_model, settings, pins, observer.looked_up)
     upstream = Upstream(
         url,
         connect_timeout_s=settings.connect_timeout_s,
@@ -98,7 +89,7 @@ def search_proxy(
 
 
 def shopper_lookup(users: Users, model: ServedModelSource) -> ShopperLookup:
-    """Read shoppers from their index, with what the served weights say about evidence and age."""
+    """Read shoppers through the official client: slower than a :class:`ShopperReader`."""
 
     def lookup(customer_id: str, timeout_s: float) -> Shopper | None:
         user, served = users.get(customer_id, timeout_s), model()
@@ -109,10 +100,9 @@ def shopper_lookup(users: Users, model: ServedModelSource) -> ShopperLookup:
 
 def as_shopper(user: User, served: ServedModel) -> Shopper:
     """A stored shopper as ranking sees one."""
-    newest = user.history[-1].occurred_at if user.history else 0
     return Shopper(
         vector=user.vector,
         evidence=sum(served.event_weights.get(i.event, 0.0) for i in user.history),
         product_space=user.product_space,
-        expires_at=newest + served.limits.window,
+        expires_at=served.expires_at(user.history[-1].occurred_at if user.history else 0),
     )

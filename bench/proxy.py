@@ -1,0 +1,257 @@
+"""What the proxy costs: ``python bench/proxy.py [--seconds 3] [--rounds 3]``.
+
+Direct, through nginx, and through the sidecar (one process on one core), against a stub upstream
+on loopback. Client and stub share the other core. Rounds are interleaved, and the best p50 and
+throughput of each are kept: what other work on the machine adds is not what is measured.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parent))
+from loopback import load, stub
+
+BODY = b'{"query":{"match":{"name":"running shoe"}},"size":20}'
+HITS = json.dumps(
+    {
+        "took": 3,
+        "timed_out": False,
+        "_shards": {"total": 1, "successful": 1, "skipped": 0, "failed": 0},
+        "hits": {
+            "total": {"value": 20, "relation": "eq"},
+            "max_score": 1.0,
+            "hits": [
+                {"_index": "products", "_id": str(i), "_score": 1.0, "_source": {"name": "x" * 200}}
+                for i in range(20)
+            ],
+        },
+    }
+).encode()
+BIG = b'{"x":"' + b"y" * (10 << 20) + b'"}'
+
+
+def free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
+
+
+def answer(body: bytes) -> bytes:
+    head = "HTTP/1.1 200 OK\r\nX-Elastic-Product: Elasticsearch\r\nContent-Type: application/json"
+    return f"{head}\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
+
+
+def run_stub(port: int) -> None:
+    os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+    vector = np.random.default_rng(0).normal(size=384)
+    now = int(time.time() * 1e6)
+    click = {"occurred_at": now, "event_id": "e", "product_id": "p", "event": "product_clicked"}
+    source = {
+        "user_vector": (vector / np.linalg.norm(vector)).round(7).tolist(),
+        "interactions": [{**click, "received_at": now}],
+        "product_space": "space",
+    }
+    user = answer(json.dumps({"_id": "c1", "found": True, "_source": source}).encode())
+    mapping = {
+        "mappings": {"properties": {"product_vector": {"type": "dense_vector", "dims": 384}}}
+    }
+    mappings, hits, big = (
+        answer(json.dumps({"products": mapping}).encode()),
+        answer(HITS),
+        answer(BIG),
+    )
+
+    def respond(line: bytes, body: bytes) -> bytes:
+        if b"/_doc/" in line:
+            return user
+        if b"/_mapping" in line:
+            return mappings
+        return big if b"/big" in line else hits
+
+    stub(port, respond)
+
+
+def run_sidecar(upstream: int, port: int, cached: bool) -> None:
+    """One worker on one core, wired as ``sidecar serve`` wires it."""
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    from sidecar.contract.events import BUSINESS_WEIGHTS
+    from sidecar.contract.history import HistoryLimits
+    from sidecar.contract.schema import Calibration
+    from sidecar.elastic.client import connect
+    from sidecar.elastic.resolve import Resolver
+    from sidecar.elastic.users import Users
+    from sidecar.metrics import SearchMetrics
+    from sidecar.search.settings import SearchSettings
+    from sidecar.web.app import create_app
+    from sidecar.web.search import ServedModel, search_proxy
+    from sidecar.web.server import serve
+
+    url = f"http://127.0.0.1:{upstream}"
+    client = connect(url)
+    settings = SearchSettings(shopper_cache_s=60 if cached else 0, page_ttl_s=0, deadline_ms=1000)
+    model = ServedModel("space", Calibration(), BUSINESS_WEIGHTS, HistoryLimits())
+    proxy = search_proxy(
+        url,
+        Users(client, "sidecar-users"),
+        Resolver(client, "product_vector", 384),
+        lambda: model,
+        settings,
+        observer=SearchMetrics(),
+        api_key="",
+    )
+    serve(create_app(proxy), f"127.0.0.1:{port}")
+
+
+@contextmanager
+def process(target: Any, *arguments: Any) -> Iterator[int]:
+    child = multiprocessing.get_context("spawn").Process(target=target, args=arguments)
+    child.start()
+    assert child.pid
+    try:
+        for port in arguments[-2:]:
+            if not isinstance(port, bool):
+                wait(port)
+        yield child.pid
+    finally:
+        os.kill(child.pid, signal.SIGTERM)
+        child.join(10)
+
+
+def wait(port: int) -> None:
+    for _ in range(200):
+        try:
+            socket.create_connection(("127.0.0.1", port)).close()
+        except OSError:
+            time.sleep(0.05)
+        else:
+            return
+    sys.exit(f"nothing listens on port {port}")
+
+
+@contextmanager
+def nginx(upstream: int, port: int) -> Iterator[bool]:
+    """nginx as a reverse proxy, one worker on the sidecar's core; False where it is missing."""
+    program = shutil.which("nginx")
+    if program is None:
+        yield False
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        paths = "".join(
+            f"{kind}_temp_path {folder}/{kind};"
+            for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+        )
+        Path(folder, "nginx.conf").write_text(
+            f"""worker_processes 1; daemon off; pid {folder}/pid; error_log {folder}/log;
+events {{ worker_connections 512; }}
+http {{ access_log off; {paths} keepalive_requests 100000000;
+upstream es {{ server 127.0.0.1:{upstream}; keepalive 32; keepalive_requests 100000000; }}
+server {{ listen 127.0.0.1:{port}; location / {{ proxy_pass http://es;
+proxy_http_version 1.1; proxy_set_header Connection ""; }} }} }}"""
+        )
+        core = str(min(os.sched_getaffinity(0)))
+        child = subprocess.Popen(
+            [
+                "taskset",
+                "-c",
+                core,
+                program,
+                "-p",
+                folder,
+                "-c",
+                f"{folder}/nginx.conf",
+                "-e",
+                f"{folder}/log",
+            ]
+        )
+        wait(port)
+        try:
+            yield True
+        finally:
+            child.terminate()
+            child.wait()
+
+
+def request(path: str, body: bytes = b"", customer: str = "") -> bytes:
+    lines = [f"POST {path} HTTP/1.1", "Host: x", "Content-Type: application/json", "Accept: */*"]
+    lines += [f"Content-Length: {len(body)}"] + ([f"X-Customer-Id: {customer}"] if customer else [])
+    return "\r\n".join([*lines, "", ""]).encode() + body
+
+
+def peak_mb(pid: int) -> float:
+    """The highest resident size of a process or one of its children, in megabytes."""
+    pids = [pid, *map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())]
+    lines = [Path(f"/proc/{one}/status").read_text() for one in pids]
+    return max(int(text.split("VmHWM:")[1].split()[0]) for text in lines) / 1024
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=3)
+    parser.add_argument("--rounds", type=int, default=3)
+    told = parser.parse_args()
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0)), max(os.sched_getaffinity(0))})
+    up, front, cold, ngx = free_port(), free_port(), free_port(), free_port()
+    with ExitStack() as stack:
+        stack.enter_context(process(run_stub, up))
+        pid = stack.enter_context(process(run_sidecar, up, front, True))
+        stack.enter_context(process(run_sidecar, up, cold, False))
+        has_nginx = stack.enter_context(nginx(up, ngx))
+        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+        plain, search = request("/logs/_count", BODY), request("/products/_search", BODY, "c1")
+        rows = {"direct": (up, plain)}
+        if has_nginx:
+            rows["nginx proxy_pass"] = (ngx, plain)
+        rows |= {
+            "sidecar, pass-through": (front, plain),
+            "sidecar, rewritten, shopper cached": (front, search),
+            "sidecar, rewritten, shopper looked up": (cold, search),
+            "one GET of the shopper, direct": (up, b"GET /sidecar-users/_doc/c1 HTTP/1.1\r\n\r\n"),
+        }
+        best: dict[str, tuple[float, float, float]] = {}
+        for _ in range(told.rounds):
+            for name, (port, raw) in rows.items():
+                one = load(port, raw, 1, told.seconds)
+                many = load(port, raw, 16, told.seconds)
+                figures = (
+                    one[len(one) // 2] * 1e3,
+                    many[len(many) // 2] * 1e3,
+                    len(many) / told.seconds,
+                )
+                old = best.get(name, figures)
+                best[name] = (
+                    min(figures[0], old[0]),
+                    min(figures[1], old[1]),
+                    max(figures[2], old[2]),
+                )
+        base = best["direct"][0]
+        print(f"{'':40} p50 ms, 1 conn.   added   p50 ms, 16   requests/s, 16")
+        for name, (p50, p50_many, rate) in best.items():
+            print(f"{name:40} {p50:15.3f} {p50 - base:7.3f} {p50_many:12.2f} {rate:16.0f}")
+        before = peak_mb(pid)
+        load(front, request("/_bulk", b'{"index":{}}\n' * (20_000_000 // 13)), 1, 1)
+        bulk = peak_mb(pid)
+        load(front, request("/big"), 1, 1)
+        print(
+            f"peak memory, MB: {before:.0f}; after 20 MB bulks {bulk:.0f}; after 10 MB answers {peak_mb(pid):.0f}"
+        )
+
+
+if __name__ == "__main__":
+    main()
