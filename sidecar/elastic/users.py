@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -315,11 +316,12 @@ def _user(hit: Mapping[str, Any]) -> User:
     )
 
 
+#: In the order of :class:`Interaction`.
+_FIELDS = itemgetter("occurred_at", "event_id", "product_id", "event", "received_at")
+
+
 def _history(raw: Iterable[Mapping[str, Any]]) -> History:
-    return tuple(
-        Interaction(i["occurred_at"], i["event_id"], i["product_id"], i["event"], i["received_at"])
-        for i in raw
-    )
+    return tuple(map(Interaction._make, map(_FIELDS, raw)))
 
 
 def _outcomes(answer: Mapping[str, Any]) -> dict[str, Written]:

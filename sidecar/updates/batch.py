@@ -64,6 +64,8 @@ def group(parsed: Mapping[int, ParsedMessage]) -> dict[str, Change]:
 def links_of(user: User | None, change: Change) -> frozenset[str]:
     """Shoppers for whom this one's interactions count, with this change."""
     stored = user.merged_into if user is not None else ()
+    if not change.links:  # nearly always
+        return frozenset(stored)
     since = _forgotten(user)
     return frozenset(stored) | {to for to, at in change.links.items() if at > since}
 

@@ -123,6 +123,7 @@ class BatchHandler:
             handled.fault = error
             self._metrics.faults.labels("elasticsearch").inc()
         left = {position for change in changes.values() for position in change.owners}
+        done: list[ParsedMessage] = []
         for position, message in enumerate(messages):
             if position in refused:
                 handled.refused.append((message, refused[position]))
@@ -130,7 +131,8 @@ class BatchHandler:
                 handled.again.append(message)
             elif position in parsed:
                 handled.stored.append(message)
-                self._count(parsed[position])
+                done.append(parsed[position])
+        self._count(done)
         return handled
 
     def _parse(self, messages: Sequence[Received], handled: Handled) -> dict[int, ParsedMessage]:
@@ -209,22 +211,19 @@ class BatchHandler:
         """The shoppers of these changes, and all that are reachable from them by links."""
         known: dict[str, User] = {}
         asked: set[str] = set()
+        empty = Change()
         frontier = set(changes)
         while frontier:
             known |= self._users.get_many(sorted(frontier), vectors=False)
             asked |= frontier
-            empty = Change()
-            frontier = {
-                target
-                for one in frontier
-                for target in links_of(known.get(one), changes.get(one, empty))
-            } - asked
+            links = [links_of(known.get(one), changes.get(one, empty)) for one in frontier]
+            frontier = set().union(*links) - asked
         return known
 
-    def _count(self, parsed: ParsedMessage) -> None:
-        self._metrics.interactions.inc(len(parsed.events))
-        self._metrics.ignored.inc(len(parsed.ignored))
-        self._metrics.merges.inc(len(parsed.merges))
+    def _count(self, done: Sequence[ParsedMessage]) -> None:
+        self._metrics.interactions.inc(sum(len(one.events) for one in done))
+        self._metrics.ignored.inc(sum(len(one.ignored) for one in done))
+        self._metrics.merges.inc(sum(len(one.merges) for one in done))
 
 
 def _portions(changes: dict[str, Change], size: int) -> Iterator[dict[str, Change]]:
