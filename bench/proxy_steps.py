@@ -28,6 +28,7 @@ from sidecar.search.classify import classify
 from sidecar.search.headers import forwarded
 from sidecar.search.instructions import read_block, read_instructions
 from sidecar.search.jsontext import parse_object
+from sidecar.search.limits import Deadline
 from sidecar.search.pages import pin_key
 from sidecar.search.plan import Planner
 from sidecar.search.planned import Search
@@ -111,7 +112,7 @@ def main() -> None:
             "parsing the body": lambda: parse_object(BODY),
             "instructions": lambda: (read_block(body), read_instructions(None, env, settings, 0)),
             "classifying": lambda: classify({}, body, settings),
-            "shopper, from the cache": lambda: tastes.newest("c1", None),  # type: ignore[arg-type]
+            "shopper, from the cache": lambda: tastes.newest("c1", Deadline(1)),
             "naming the search for its pages": lambda: pin_key("c1", "products", body),
             "rewriting": lambda: personalise(body, "rescore", taste, settings).encode(),
             "(the plan: all of these)": lambda: planner.plan(Search("products", {}, env, BODY)),
