@@ -34,9 +34,12 @@ class ServiceSettings:
     elasticsearch_ca_certs: str = ""
     elasticsearch_timeout_s: float = 5.0
     users_index: str = "sidecar-users"
+    pages_index: str = "sidecar-pages"
     listen: str = "127.0.0.1:9201"
     workers: int = 1
     threads: int = 16
+    consumer_listen: str = ""
+    access_log: bool = False
     api_key: str = ""
     weights: str = field(default_factory=lambda: str(resources.shipped_weights()))
     sqs_queue_url: str = ""
@@ -48,6 +51,8 @@ class ServiceSettings:
 
     def __post_init__(self) -> None:
         listen_address(self.listen)
+        if self.consumer_listen:
+            listen_address(self.consumer_listen, "consumer_listen")
         if self.log_format not in ("human", "json"):
             raise ConfigError("log_format", self.log_format, "human or json")
         if self.log_level.upper() not in ("DEBUG", "INFO", "WARNING", "ERROR"):
@@ -171,9 +176,12 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("service", "elasticsearch_timeout_s", _number, "Seconds for one of the sidecar's own requests."),
     Setting("search", "product_indices", _names, "Indices of products: names, aliases, wildcards, separated by commas. Searches on them are personalised."),
     Setting("service", "users_index", _text, "Index of shoppers."),
+    Setting("service", "pages_index", _text, "Index of what page 1 of a search was ranked by, kept for its page 2; made when it is first needed."),
     Setting("service", "listen", _text, "`host:port` that the sidecar listens on. On anything but loopback the routes under `/_sidecar/` want `SIDECAR_API_KEY`."),
     Setting("service", "workers", _whole, "Serving processes."),
     Setting("service", "threads", _whole, "Requests at a time in one process."),
+    Setting("service", "consumer_listen", _text, "`host:port` on which `sidecar consume` answers health probes and metrics (the latter with `SIDECAR_API_KEY`, off loopback)."),
+    Setting("service", "access_log", _yes_no, "Whether each request is logged: API, status, what was done, how long. Never a shopper or a path."),
     Setting("service", "api_key", _text, "Key for the routes under `/_sidecar/`, sent as `X-API-Key`.", secret=True),
     Setting("service", "weights", _text, "Weights file, or a folder of them. Default: the file that comes with the release."),
     Setting("service", "sqs_queue_url", _text, "Queue of the shop's events. Region, credentials and `AWS_ENDPOINT_URL_SQS` are boto3's own."),
@@ -260,7 +268,7 @@ def unknown_variables(environment: Iterable[str]) -> list[str]:
     return sorted(name for name in environment if name.startswith(PREFIX) and name not in known)
 
 
-def listen_address(text: str) -> tuple[str, int]:
+def listen_address(text: str, key: str = "listen") -> tuple[str, int]:
     """``host:port`` in its parts.
 
     Raises
@@ -269,7 +277,7 @@ def listen_address(text: str) -> tuple[str, int]:
     """
     host, colon, port = text.strip().rpartition(":")
     if not colon or not host or not port.isdecimal() or not int(port) < 65_536:
-        raise ConfigError("listen", text, "host:port, e.g. 127.0.0.1:9201")
+        raise ConfigError(key, text, "host:port, e.g. 127.0.0.1:9201")
     return host, int(port)
 
 

@@ -20,7 +20,18 @@ LAYERS = {
     "embedded": {"contract", "elastic"},
 }
 #: The composition root and what it composes: these may import any layer.
-ROOT_MODULES = {"__init__", "cli", "commands", "compose", "config", "demo", "doctor", "logs"}
+ROOT_MODULES = {
+    "__init__",
+    "cli",
+    "commands",
+    "compose",
+    "config",
+    "consuming",
+    "demo",
+    "doctor",
+    "logs",
+    "serving",
+}
 #: Leaves that any layer may use.
 SHARED = {"resources", "metrics"}
 OUTSIDE = {"boto3": "sidecar/updates/sqs.py", "botocore": "sidecar/updates/sqs.py"}

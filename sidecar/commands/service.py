@@ -45,17 +45,17 @@ def setup(vectors: Path | None) -> None:
 @command("SIDECAR_SQS_QUEUE_URL=https://sqs.eu-west-1.amazonaws.com/1234/events sidecar consume")
 def consume() -> None:
     """Turn the queue's events into user vectors, until stopped (SIGTERM or Ctrl-C)."""
-    from sidecar import compose
+    from sidecar import consuming
 
-    compose.consume(settings(), stop_on_signals())
+    consuming.consume(settings(), stop_on_signals())
 
 
 @command("sidecar serve")
 def serve() -> None:
     """Serve searches: Elasticsearch's own API, re-ranked for known shoppers."""
-    from sidecar import compose
+    from sidecar import serving
 
-    compose.serve(settings())
+    serving.serve(settings())
 
 
 @command("sidecar demo --once")

@@ -204,24 +204,26 @@ def _send(
     """Purchases as messages on the queue; back when all of them are in the stored history."""
     timings: list[Timing] = []
     stop = threading.Event()
-    consumer = compose.consumer(settings, stack, on_stored=timings.append)
+    parts = compose.update_parts(settings, stack)
+    consumer = compose.consumer(settings, parts, on_stored=timings.append)
     thread = threading.Thread(target=consumer.run, args=(stop,), name="consumer")
     thread.start()
     stack.callback(thread.join)
     stack.callback(stop.set)
     step("the consumer polls the queue")
     queue = Queue(settings.service.sqs_queue_url)
-    vocabulary = compose.vocabulary(settings, compose.tower(settings))
     # Moved in time, so that the last purchase happens now.
     shift = time.time() - household.purchases[-1].at
-    for purchase in household.purchases:
+    for position, purchase in enumerate(household.purchases):
         event = {
+            # Lines of one basket share their time: the id keeps them in the order of the data.
+            "event_id": f"{household.customer_id}-{DAY}-{position:03}",
             "customer_id": household.customer_id,
             "product_id": purchase.product_id,
             "event_name": "product_purchased",
             "timestamp": purchase.at + shift,
         }
-        sent = send_events(queue, [event], vocabulary)
+        sent = send_events(queue, [event], parts.vocabulary)
         if sent[0].message_id is None:
             raise RefusedError(f"sending an event: {sent[0].detail}")
         # One by one, as a shopper's events come: so each message has a time of its own.

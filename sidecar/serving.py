@@ -1,0 +1,149 @@
+"""``sidecar serve``, put together."""
+
+from __future__ import annotations
+
+import logging
+import socket
+from contextlib import ExitStack, suppress
+from functools import partial
+
+from prometheus_client import CollectorRegistry
+
+from sidecar import compose, resources
+from sidecar.config import Config, listen_address
+from sidecar.contract.errors import ConfigError, SidecarError
+from sidecar.elastic.activity import recent
+from sidecar.elastic.client import Client, Version, server_version
+from sidecar.elastic.documents import ProductDocuments
+from sidecar.elastic.indices import check_users
+from sidecar.elastic.pages import Pages
+from sidecar.elastic.resolve import Resolver
+from sidecar.metrics import SearchMetrics
+from sidecar.updates.publish import send_events
+from sidecar.web.app import WsgiApp, create_app
+from sidecar.web.auth import Guard
+from sidecar.web.health import Checks
+from sidecar.web.metrics import metrics_blueprint
+from sidecar.web.own import OwnParts, own_blueprints
+from sidecar.web.pins import StoredPins
+from sidecar.web.search import ServedModel, search_proxy
+from sidecar.web.server import serve as serve_http
+
+log = logging.getLogger("sidecar")
+
+
+def serve(config: Config) -> None:
+    """Serve until SIGTERM or Ctrl-C.
+
+    Raises
+    ------
+    ConfigError, WeightsError
+        Also when the port is taken. Without Elasticsearch the sidecar starts, and is not ready.
+    """
+    service = config.service
+    check_port(service.listen)
+    if not service.on_loopback and not service.api_key:
+        raise ConfigError("SIDECAR_API_KEY", "", f"a key, since {service.listen} is not loopback")
+    with ExitStack() as stack:
+        serve_http(
+            application(config, stack),
+            service.listen,
+            workers=service.workers,
+            threads=service.threads,
+            when_ready=lambda: log.info("serving on http://%s", service.listen),
+        )
+
+
+def application(config: Config, stack: ExitStack) -> WsgiApp:
+    """The WSGI application; the stack closes what it holds.
+
+    Raises
+    ------
+    ConfigError, WeightsError
+    """
+    service = config.service
+    parts = compose.update_parts(config, stack)
+    client = parts.client
+    registry = CollectorRegistry()
+    version = KnownVersion(client)
+    pages = Pages(client, service.pages_index, resources.mapping("pages"), config.search.page_ttl_s)
+    proxy = search_proxy(
+        service.elasticsearch_url,
+        parts.users,
+        Resolver(client, config.search.vector_field, config.search.dimension),
+        partial(_model, parts),
+        config.search,
+        version=version,
+        pins=StoredPins(pages),
+        observer=SearchMetrics(registry, access_log=service.access_log),
+        ca_certs=service.elasticsearch_ca_certs,
+    )
+    ready: Checks = {
+        "elasticsearch": version.check,
+        "shoppers": partial(check_users, client, service.users_index),
+    }
+    queue = compose.queue(config) if service.sqs_queue_url else None
+    own = OwnParts(
+        users=parts.users,
+        documents=ProductDocuments(client, config.search.product_indices),
+        vectors=parts.products,
+        recent=partial(recent, client, service.users_index),
+        send=partial(send_events, queue, vocabulary=parts.vocabulary) if queue else None,
+        tower_of=parts.tower_of,
+        search=config.search,
+        guard=Guard(service.api_key, service.on_loopback),
+        ready=ready,
+        queue_counts=queue.check if queue else None,
+    )
+    return create_app(proxy, ready, [*own_blueprints(own), metrics_blueprint(registry)])
+
+
+def _model(parts: compose.UpdateParts) -> ServedModel:
+    weights = parts.tower_of().weights
+    metadata = weights.metadata
+    return ServedModel(
+        weights.product_space, metadata.calibration, metadata.vocabulary.weights, metadata.limits
+    )
+
+
+class KnownVersion:
+    """The server's version: asked for by the readiness check, remembered for searches."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._version: Version | None = None
+
+    def __call__(self) -> Version | None:
+        """The version; ``None`` as long as the server could not be asked. Never raises."""
+        if self._version is None:
+            with suppress(SidecarError):
+                self.check()
+        return self._version
+
+    def check(self) -> None:
+        """Ask.
+
+        Raises
+        ------
+        UnreachableError, RefusedError
+        """
+        self._version = server_version(self._client)
+
+
+def check_port(listen: str, setting: str = "SIDECAR_LISTEN") -> None:
+    """See that nobody else listens there.
+
+    Raises
+    ------
+    ConfigError
+    """
+    host, port = listen_address(listen)
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
+        # As servers do: a port whose last user just ended is free.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host.strip("[]"), port))
+        except OSError as error:
+            expected = f"an address that is free and this machine's own ({error.strerror})"
+            raise ConfigError(setting, listen, expected) from None
