@@ -25,6 +25,22 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def kept_port(note: Path) -> int:
+    """The port that a server had the last time, or a free one if that is taken now.
+
+    Parameters
+    ----------
+    note : Path
+        File that remembers it.
+    """
+    text = note.read_text().strip() if note.exists() else ""
+    port = int(text) if text.isdecimal() else 0
+    if not 1024 <= port < 65_536 or listening(port):
+        port = free_port()
+    note.write_text(str(port))
+    return port
+
+
 def packaged_binary(package: str, name: str) -> str:
     """Path of a binary inside a Python package: its console script would be a process in between,
     which a signal ends without ending the server.

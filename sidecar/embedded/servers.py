@@ -14,7 +14,7 @@ from sidecar.contract.errors import UnreachableError
 from sidecar.embedded.process import (
     Child,
     end_orphans,
-    free_port,
+    kept_port,
     listening,
     note_child,
     packaged_binary,
@@ -42,7 +42,7 @@ class Servers:
 
 @contextmanager
 def running(data: Path) -> Iterator[Servers]:
-    """Both servers on free loopback ports, with their data in a folder; stopped at the end.
+    """Both servers on loopback ports of their own, with their data in a folder; stopped at the end.
 
     Raises
     ------
@@ -54,11 +54,14 @@ def running(data: Path) -> Iterator[Servers]:
     with _locked(data):
         record = data / "children"
         end_orphans(record)
+        # The same ports each time: a queue's URL is its identity in MiniStack, messages included.
+        elasticsearch_port = kept_port(data / "elasticsearch.port")
+        sqs_port = kept_port(data / "sqs.port")
         children: list[Child] = []
         try:
-            children.append(start_elasticsearch(data, elasticsearch_port := free_port()))
+            children.append(start_elasticsearch(data, elasticsearch_port))
             note_child(record, children[-1])
-            children.append(start_sqs(data, sqs_port := free_port()))
+            children.append(start_sqs(data, sqs_port))
             note_child(record, children[-1])
             yield Servers(
                 f"http://127.0.0.1:{elasticsearch_port}",
