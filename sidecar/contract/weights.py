@@ -82,12 +82,16 @@ class Weights:
         The user tower's tensors, named and shaped as ``Architecture.shapes`` says.
     golden : Golden
     product_tower : ProductTower, optional
+    checksum : str
+        The file's own, once it was found to be right; empty for weights that were never a file.
+        Unlike the fingerprint it names the whole content.
     """
 
     metadata: Metadata
     tower: Mapping[str, F32]
     golden: Golden
     product_tower: ProductTower | None = None
+    checksum: str = ""
 
     @cached_property
     def fingerprint(self) -> str:
@@ -198,7 +202,20 @@ def read_weights(path: str | Path) -> Weights:
         tower={key: tensors[key] for key in tower_names},
         golden=Golden(*(tensors[key] for key in GOLDEN)),
         product_tower=product_tower,
+        checksum=expected,
     )
+
+
+def read_checksum(path: str | Path) -> str:
+    """What a file claims as its checksum, from its header alone: cheap, and proves nothing.
+
+    Raises
+    ------
+    WeightsError
+    """
+    name = str(path)
+    with open_regular(name) as (file, size):
+        return read_header(name, file, size).metadata.get("checksum", "")
 
 
 def _parse_metadata(path: str, raw: Mapping[str, str]) -> Metadata:
