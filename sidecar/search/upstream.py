@@ -344,3 +344,8 @@ class Upstream:
         """Close the idle connections."""
         while self._idle:
             self._idle.pop().close()
+
+    def __del__(self) -> None:
+        # What made it may be gone without a word; kept sockets should not outlive it.
+        if hasattr(self, "_idle"):
+            self.close()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 from elasticsearch import Elasticsearch
@@ -137,11 +137,13 @@ def test_switched_off_nothing_is_kept() -> None:
 
 
 @pytest.fixture
-def pages(client: Elasticsearch, unique: str) -> Callable[..., Pages]:
+def pages(client: Elasticsearch, unique: str) -> Iterator[Callable[..., Pages]]:
     def make(ttl_s: float = 60, clock: Callable[[], float] = time.time) -> Pages:
         return Pages(client, f"{unique}-pages", resources.mapping("pages"), ttl_s, clock)
 
-    return make
+    yield make
+    # Hidden indices are not found by the wildcard that cleans up.
+    client.options(ignore_status=404).indices.delete(index=f"{unique}-pages")
 
 
 PIN = Pin("[0.1,0.2]", 3.5, Calibration(-0.1, 0.9))
