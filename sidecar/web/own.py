@@ -17,12 +17,15 @@ from sidecar.search.settings import SearchSettings
 from sidecar.tower.load import Tower
 from sidecar.updates.forget import forget
 from sidecar.web.auth import Guard, auth_blueprint
+from sidecar.web.comparison import Comparison
 from sidecar.web.events import SendEvents, events_blueprint
 from sidecar.web.health import Checks
 from sidecar.web.recommend import Recommender
 from sidecar.web.recommendations import recommendations_blueprint
 from sidecar.web.shoppers import Shoppers
 from sidecar.web.trending import Trends
+from sidecar.web.ui import glance
+from sidecar.web.ui.pages import Inspected, inspector_blueprint
 from sidecar.web.users import users_blueprint
 
 
@@ -72,9 +75,23 @@ def own_blueprints(parts: OwnParts) -> list[Blueprint]:
     )
     shoppers = Shoppers(*sources, parts.clock)
     recommender = Recommender(*sources, trends, parts.search.fallback_sort, parts.clock)
+    forget_one = partial(forget, parts.users)
+    inspected = Inspected(
+        shoppers,
+        recommender,
+        Comparison(parts.documents, parts.tower_of, parts.search),
+        parts.send,
+        forget_one,
+        parts.recent,
+        partial(glance.health, parts.ready),
+        partial(glance.weights, parts.tower_of),
+        partial(glance.flow, parts.users, parts.queue_counts, parts.clock),
+        parts.guard,
+    )
     blueprints = [
         auth_blueprint(parts.guard),
-        users_blueprint(shoppers, partial(forget, parts.users)),
+        inspector_blueprint(inspected),
+        users_blueprint(shoppers, forget_one),
         recommendations_blueprint(recommender),
     ]
     if parts.send is not None:

@@ -112,6 +112,15 @@ class Recommender:
             return None
         return self._fallback(wanted, excluded, "no_vector")
 
+    def document(self, product_id: str) -> dict[str, Any]:
+        """A product's source; empty for an unknown one.
+
+        Raises
+        ------
+        UnreachableError, RefusedError
+        """
+        return self._documents.get([product_id]).get(product_id, {})
+
     def trending(self, wanted: Wanted) -> Recommended:
         """What shoppers did most with in the last days.
 
@@ -119,8 +128,12 @@ class Recommender:
         ------
         UnreachableError, RefusedError
         """
-        body = _page(wanted) | {"query": self._popular(wanted, [])}
-        return Recommended(self._documents.search(body), "recommended", "trending")
+        top = [product_id for product_id, _ in self._trends.top()]
+        query = self._popular(wanted, [])
+        query["bool"].setdefault("filter", []).append({"ids": {"values": top}})
+        return Recommended(
+            self._documents.search(_page(wanted) | {"query": query}), "recommended", "trending"
+        )
 
     def _unusable(self, user: User | None) -> str:
         """Why a shopper's vector cannot be used; empty if it can."""

@@ -42,6 +42,7 @@ def test_the_nearest_products_come_first(shop: Shop, fan: str) -> None:
 
 
 def test_no_answer_holds_a_vector(shop: Shop, fan: str) -> None:
+    shop.client.indices.refresh(index=shop.users.index)
     for path in (f"recommendations/{fan}", "recommendations/nobody", "similar/tea-1", "trending"):
         for more in ({}, {"diversity": 0.5}):
             answer = recommend(shop, path, **more)
@@ -178,5 +179,5 @@ def test_trending_counts_what_shoppers_did(sorted_shop: Shop) -> None:
         sorted_shop.wait_for(f"crowd-{one}", 1)
     sorted_shop.wait_for("loner", 5)
     until(lambda: sorted_shop.users.count({"exists": {"field": "newest_at"}}) == 4)
-    found = recommend(sorted_shop, "trending", size=2).json["hits"]["hits"]
+    found = recommend(sorted_shop, "trending", size=5).json["hits"]["hits"]
     assert [hit["_id"] for hit in found] == ["tea-7", "books-1"]

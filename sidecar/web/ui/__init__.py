@@ -1,0 +1,1 @@
+"""The inspector: pages that show a shopper, the history, the attention, and what it does."""

@@ -1,0 +1,114 @@
+"""The first page's figures: health, weights, event flow. One part that fails says so alone."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, TypeVar
+
+from sidecar.contract.errors import SidecarError
+from sidecar.elastic.users import Users
+from sidecar.tower.load import Tower
+from sidecar.updates.explain import ago
+from sidecar.web.health import Checks
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+
+class Part(NamedTuple):
+    """A part of the page.
+
+    Parameters
+    ----------
+    rows : list[tuple[str, str]]
+        Name and value.
+    error : str
+        Why there are none.
+    """
+
+    rows: list[tuple[str, str]]
+    error: str = ""
+
+
+def attempt(read: Callable[[], T]) -> tuple[T | None, str]:
+    """A value, or one line that says why there is none."""
+    try:
+        return read(), ""
+    except SidecarError as error:
+        return None, str(error)
+    except Exception:
+        log.exception("a part of the inspector failed")
+        return None, "failed unexpectedly: see the log"
+
+
+def health(checks: Checks) -> Part:
+    """Each check of readiness."""
+    if not checks:
+        return Part([("checks", "none are configured")])
+    return Part([(name, attempt(check)[1] or "ok") for name, check in checks.items()])
+
+
+def weights(tower_of: Callable[[], Tower]) -> Part:
+    """What is served."""
+    tower, error = attempt(tower_of)
+    if tower is None:
+        return Part([], error)
+    metadata = tower.weights.metadata
+    rows = [
+        ("file", tower.path.rpartition("/")[2] or "in memory"),
+        ("fingerprint", tower.weights.fingerprint),
+        ("product space", tower.weights.product_space),
+        ("made", metadata.created_at or "unknown"),
+        ("trained on", str(metadata.training.get("data", "nothing: the weighted recency mean"))),
+    ]
+    limits = metadata.limits
+    rows.append(("history", f"{limits.max_interactions} interactions, {limits.window_hours:g} h"))
+    return Part(rows)
+
+
+def flow(
+    users: Users,
+    queue_counts: Callable[[], Mapping[str, str]] | None,
+    clock: Callable[[], float] = time.time,
+) -> Part:
+    """How many shoppers, how lively, and what waits in the queue."""
+
+    def read() -> list[tuple[str, str]]:
+        hour_ago = int((clock() - 3600) * 1000)
+        known = users.count({"exists": {"field": "newest_at"}})
+        lively = users.count({"range": {"updated_at": {"gte": hour_ago}}})
+        return [("shoppers known", str(known)), ("updated within the hour", str(lively))]
+
+    rows, error = attempt(read)
+    found = list(rows or [("shoppers", error)])
+    if queue_counts is None:
+        return Part([*found, ("queue", "none is configured: SIDECAR_SQS_QUEUE_URL")])
+    counts, error = attempt(queue_counts)
+    if counts is None:
+        return Part([*found, ("queue", error)])
+    names = (
+        ("events waiting", "ApproximateNumberOfMessages"),
+        ("events being stored", "ApproximateNumberOfMessagesNotVisible"),
+    )
+    return Part([*found, *((name, str(counts.get(key, "unknown"))) for name, key in names)])
+
+
+def summary(portrait: Any) -> list[tuple[str, str]]:
+    """A shopper's vector at a glance."""
+    user = portrait.user
+    age = portrait.now - user.updated_at / 1e3
+    state = "none: no product of the history has a vector"
+    if user.vector is not None:
+        state = "too old, searches do not use it" if portrait.expired else "in use"
+    rows = [
+        ("interactions", str(len(user.history))),
+        ("vector", state),
+        ("updated", ago(age)),
+        ("evidence", f"{portrait.evidence:g}"),
+        ("weights", "those that are served" if portrait.current else "others: made again soon"),
+    ]
+    if (part := portrait.explanation.from_products) is not None and part < 0.9995:
+        rows.append(("likeness to the own products' mix", f"{part:.2f}"))
+    return rows

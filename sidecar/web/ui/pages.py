@@ -1,0 +1,272 @@
+"""The inspector's routes: pages from the server, that work without JavaScript."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+from flask import (
+    Blueprint,
+    Response,
+    make_response,
+    redirect,
+    render_template,
+    request,
+    send_from_directory,
+)
+from werkzeug.wrappers import Response as AnyResponse
+
+from sidecar.contract.errors import SidecarError
+from sidecar.updates.explain import ago, in_words
+from sidecar.web.auth import COOKIE, SESSION_S, Guard
+from sidecar.web.comparison import Comparison
+from sidecar.web.events import SendEvents
+from sidecar.web.recommend import Recommender
+from sidecar.web.shoppers import Shoppers, name_of
+from sidecar.web.ui import glance
+from sidecar.web.ui.rows import SHOWN, rows
+from sidecar.web.wanted import Wanted
+
+HOME = "/_sidecar/ui"
+FOLDER = Path(__file__).parent
+ASSETS = {"inspector.css": "text/css", "inspector.js": "text/javascript"}
+#: What a click in the inspector sends.
+ACTS = {"view": "product_viewed", "click": "product_clicked", "cart": "product_added_to_cart"}
+#: Nothing from elsewhere, nothing inline, no frame around it.
+POLICY = (
+    "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; "
+    "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+#: How long a click waits for the consumer, in seconds.
+PATIENCE_S = 3.0
+_ICON = (
+    '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16"><rect width="16" height="16" '
+    'rx="4" fill="#0b5fa5"/><path d="M4 11l3-4 2 2 3-4" stroke="#fff" stroke-width="2" '
+    'fill="none"/></svg>'
+)
+
+
+@dataclass(frozen=True)
+class Inspected:
+    """What the pages show, as callables and values.
+
+    Parameters
+    ----------
+    shoppers : Shoppers
+    recommender : Recommender
+    comparison : Comparison
+    send : Callable, optional
+        Puts events on the queue; ``None``: clicks are not offered.
+    forget : Callable[[str], bool]
+    recent : Callable[[int], Sequence]
+        So many shoppers, those who were written last.
+    health, weights, flow : Callable[[], glance.Part]
+    guard : Guard
+    """
+
+    shoppers: Shoppers
+    recommender: Recommender
+    comparison: Comparison
+    send: SendEvents | None
+    forget: Callable[[str], bool]
+    recent: Callable[[int], Any]
+    health: Callable[[], glance.Part]
+    weights: Callable[[], glance.Part]
+    flow: Callable[[], glance.Part]
+    guard: Guard
+
+
+def inspector_blueprint(shown: Inspected) -> Blueprint:
+    """The pages.
+
+    Parameters
+    ----------
+    shown : Inspected
+    """
+    routes = Blueprint("inspector", __name__, url_prefix=HOME, template_folder=str(FOLDER))
+    routes.after_request(_secured)
+    for name, words in (("ago", ago), ("in_words", in_words), ("name_of", name_of)):
+        routes.add_app_template_filter(words, name)
+
+    @routes.errorhandler(SidecarError)
+    def failed(error: SidecarError) -> tuple[str, int]:
+        return render_template("problem.html", error=str(error), home=HOME), 503
+
+    @routes.get("/")
+    def overview() -> str:
+        active, error = glance.attempt(lambda: shown.recent(10))
+        trend, trend_error = glance.attempt(lambda: shown.recommender.trending(Wanted(size=5)))
+        return _page(
+            "overview.html",
+            active=active or [],
+            active_error=error,
+            trend=rows(trend.answer["hits"]["hits"]) if trend else [],
+            trend_error=trend_error,
+            parts={
+                "Health": shown.health(),
+                "Weights": shown.weights(),
+                "Event flow": shown.flow(),
+            },
+            now=time.time(),
+        )
+
+    @routes.get("/shopper")
+    def shopper() -> str | AnyResponse:
+        asked = _asked(shown.comparison.impact)
+        if not asked["id"]:
+            return redirect(f"{HOME}/", 303)
+        portrait = shown.shoppers.portrait(asked["id"])
+        usable = portrait is not None and not portrait.expired
+        compared = shown.comparison.run(
+            asked["q"],
+            portrait.user.vector if portrait and usable else None,
+            portrait.evidence if portrait else 0.0,
+            asked["impact"],
+        )
+        personal = compared.personal
+        return _page(
+            "shopper.html",
+            **asked,
+            portrait=portrait,
+            summary=glance.summary(portrait) if portrait else [],
+            plain=rows(compared.plain),
+            personal=None if personal is None else rows(personal, compared.plain),
+            total=compared.total,
+            shown=SHOWN,
+            can_act=shown.send is not None,
+            acts=ACTS,
+            notice=_notice(),
+        )
+
+    @routes.get("/similar")
+    def similar() -> str | tuple[str, int]:
+        product_id, customer_id = request.args.get("product", ""), request.args.get("id", "")
+        found = shown.recommender.similar(product_id, Wanted(size=SHOWN))
+        if found is None:
+            line = f"No index of products holds {product_id!r}."
+            return render_template("problem.html", error=line, home=HOME), 404
+        return _page(
+            "similar.html",
+            product_id=product_id,
+            name=name_of(shown.recommender.document(product_id), product_id),
+            id=customer_id,
+            hits=rows(found.answer["hits"]["hits"]),
+            fallback=found.action == "fallback",
+        )
+
+    @routes.post("/act")
+    def act() -> AnyResponse | tuple[str, int]:
+        customer_id, product_id = request.form.get("id", ""), request.form.get("product", "")
+        event = ACTS.get(request.form.get("act", ""))
+        if shown.send is None or event is None or not customer_id or not product_id:
+            line = "Nothing was sent: a click needs a shopper, a product and a queue."
+            return render_template("problem.html", error=line, home=HOME), 400
+        event_id = f"inspector-{uuid.uuid4().hex}"
+        started = time.monotonic()
+        (sent,) = shown.send(
+            [
+                {
+                    "customer_id": customer_id,
+                    "product_id": product_id,
+                    "event_name": event,
+                    "event_id": event_id,
+                }
+            ]
+        )
+        if sent.message_id is None:
+            return render_template("problem.html", error=sent.detail, home=HOME), 400
+        stored = _wait(shown.shoppers, customer_id, event_id, started)
+        taken = {"stored": round((time.monotonic() - started) * 1000)} if stored else {"sent": 1}
+        return _back(customer_id, **taken)
+
+    @routes.post("/forget")
+    def forget() -> AnyResponse:
+        customer_id = request.form.get("id", "")
+        if customer_id:
+            shown.forget(customer_id)
+        return redirect(f"{HOME}/?{urlencode({'forgotten': 1})}", 303)
+
+    @routes.route("/login", methods=["GET", "POST"])
+    def login() -> AnyResponse | str | tuple[str, int]:
+        if request.method == "GET":
+            return render_template("login.html", wrong=False, home=HOME)
+        if not shown.guard.fits(request.form.get("key")):
+            return render_template("login.html", wrong=True, home=HOME), 401
+        answer = make_response(redirect(f"{HOME}/", 303))
+        answer.set_cookie(
+            COOKIE,
+            shown.guard.session(),
+            max_age=SESSION_S,
+            path="/_sidecar",
+            secure=request.is_secure,
+            httponly=True,
+            samesite="Strict",
+        )
+        return answer
+
+    @routes.get("/static/<name>")
+    def static(name: str) -> Response | tuple[str, int]:
+        if name == "icon.svg":
+            return Response(_ICON, content_type="image/svg+xml")
+        if name not in ASSETS:
+            return "not found", 404
+        return send_from_directory(FOLDER, name, mimetype=ASSETS[name])
+
+    return routes
+
+
+def _page(template: str, **values: Any) -> str:
+    return render_template(template, home=HOME, **values)
+
+
+def _asked(default_impact: float) -> dict[str, Any]:
+    """The parameters that every form of a shopper's page carries along."""
+    try:
+        impact = float(request.values.get("impact", default_impact))
+    except ValueError:
+        impact = default_impact
+    return {
+        "id": request.values.get("id", "").strip(),
+        "q": request.values.get("q", "")[:200],
+        # min() and max() in this order turn NaN into 100.
+        "impact": round(max(0.0, min(100.0, impact))),
+    }
+
+
+def _back(customer_id: str, **more: int) -> AnyResponse:
+    asked = _asked(50.0) | {"id": customer_id}
+    return redirect(f"{HOME}/shopper?{urlencode(asked | more)}", 303)
+
+
+def _notice() -> str:
+    stored = request.args.get("stored", "")
+    if stored.isdecimal() and stored.isascii():
+        return f"The event went through the queue: the vector was there after {int(stored)} ms."
+    if "sent" in request.args:
+        return "The event is in the queue. It counts as soon as a consumer has stored it: reload."
+    return ""
+
+
+def _wait(shoppers: Shoppers, customer_id: str, event_id: str, started: float) -> bool:
+    """Whether the consumer stored the event while somebody still waits for the page."""
+    while time.monotonic() - started < PATIENCE_S:
+        user = shoppers.get(customer_id)
+        if user is not None and any(i.event_id == event_id for i in user.history):
+            return True
+        time.sleep(0.02)
+    return False
+
+
+def _secured(answer: Response) -> Response:
+    answer.headers["Content-Security-Policy"] = POLICY
+    answer.headers["X-Content-Type-Options"] = "nosniff"
+    # Not "no-referrer": then browsers would hide the origin of forms from us, too.
+    answer.headers["Referrer-Policy"] = "same-origin"
+    answer.headers["Cross-Origin-Opener-Policy"] = "same-origin"
+    answer.headers.setdefault("Cache-Control", "no-store")
+    return answer
