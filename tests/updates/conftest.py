@@ -7,19 +7,16 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import boto3
-import numpy as np
 import pytest
 from elasticsearch import Elasticsearch
 
+from sidecar.contract.weights import F32
 from sidecar.elastic.indices import setup_users
 from sidecar.elastic.products import ProductVectors
 from sidecar.elastic.users import Users
 from sidecar.resources import mapping
 from sidecar.updates.sqs import Queue
-from updates.fakes import small_tower
-
-#: Products with vectors in the tests' catalogue: p0 ... p5.
-PRODUCTS = 6
+from updates.oracle import DIMENSION, PRODUCTS, TOWER
 
 MakeQueue = Callable[..., Queue]
 
@@ -58,20 +55,17 @@ def users(client: Elasticsearch, unique: str) -> Users:
 
 @pytest.fixture
 def catalogue(client: Elasticsearch, unique: str) -> ProductVectors:
-    """Products p0 to p5 with vectors of the small tower's size, and nothing cached for long."""
-    architecture = small_tower().weights.metadata.architecture
+    """Products p0 to p5 with the vectors of the oracle, and nothing cached for long."""
     body: dict[str, Any] = mapping("products")["mappings"]
-    body["properties"]["product_vector"]["dims"] = architecture.dimension
+    body["properties"]["product_vector"]["dims"] = DIMENSION
     client.indices.create(index=f"{unique}-products", mappings=body)
-    for i in range(PRODUCTS):
-        put_product(client, unique, f"p{i}", seed=i)
-    products = [f"{unique}-products"]
-    return ProductVectors(client, products, dimension=architecture.dimension, ttl_s=0.0)
+    for one, vector in PRODUCTS.vectors.items():
+        put_product(client, unique, one, vector)
+    return ProductVectors(client, [f"{unique}-products"], dimension=DIMENSION, ttl_s=0.0)
 
 
-def put_product(client: Elasticsearch, unique: str, product_id: str, seed: int) -> None:
-    """A product with a vector of its own."""
-    weights = small_tower().weights
-    vector = np.random.default_rng(seed).normal(size=weights.metadata.architecture.dimension)
-    document = {"product_vector": vector.tolist(), "embedding_model": weights.product_space}
+def put_product(client: Elasticsearch, unique: str, product_id: str, vector: F32) -> None:
+    """A product with its vector."""
+    space = TOWER.weights.product_space
+    document = {"product_vector": vector.tolist(), "embedding_model": space}
     client.index(index=f"{unique}-products", id=product_id, document=document)

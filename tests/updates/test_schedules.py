@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sidecar.contract.events import EventVocabulary
-from sidecar.contract.history import Interaction, merge
-from sidecar.contract.messages import parse_message
-from sidecar.elastic.users import User
-from sidecar.updates.batch import missing, with_vectors
+from sidecar.elastic.users import User, Users, Written
 from sidecar.updates.handler import BatchHandler
 from sidecar.updates.sqs import Received
-from updates.fakes import HOUR, START, FakeProducts, FakeUsers, event, message, small_tower
+from updates.fakes import HOUR, START, FakeUsers, event, message
+from updates.oracle import PRODUCTS, TOWER, VOCABULARY, oracle, same
 
-TOWER = small_tower()
-DIMENSION = TOWER.weights.metadata.architecture.dimension
-VOCABULARY = EventVocabulary()
-#: p6 and p7 have no vector.
-PRODUCTS = FakeProducts([f"p{i}" for i in range(6)], DIMENSION)
 CUSTOMERS = ["a", "b", "c", "d"]
 
 customers = st.sampled_from(CUSTOMERS)
@@ -69,54 +63,13 @@ def schedules(draw: st.DrawFn) -> Schedule:
     return Schedule(messages, batches, draw(flags))
 
 
-def oracle(messages: list[Received]) -> dict[str, User]:
-    """In one pass, without any state: everybody's interactions, and all that reach them."""
-    own: dict[str, list[Interaction]] = {one: [] for one in CUSTOMERS}
-    becomes: dict[str, set[str]] = {one: set() for one in CUSTOMERS}
-    for one in messages:
-        parsed = parse_message(
-            one.body, message_id=one.message_id, sent_at=one.sent_at, vocabulary=VOCABULARY
-        )
-        for e in parsed.events:
-            own[e.customer_id].append(e.interaction)
-        for m in parsed.merges:
-            becomes[m.previous_id].add(m.customer_id)
-    reaches = {one: {one} for one in CUSTOMERS}
-    for _ in CUSTOMERS:
-        for one in CUSTOMERS:
-            reaches[one] |= {far for near in list(reaches[one]) for far in becomes[near]}
-    users = []
-    for one in CUSTOMERS:
-        parts = [own[other] for other in CUSTOMERS if one in reaches[other]]
-        history = merge(*parts, limits=TOWER.weights.metadata.limits)
-        if history or becomes[one]:
-            users.append(User(one, history, merged_into=tuple(sorted(becomes[one]))))
-    made = with_vectors(users, PRODUCTS.vectors, TOWER, VOCABULARY, 0)
-    return {user.customer_id: user for user in made}
-
-
-def same(found: dict[str, User], expected: dict[str, User]) -> None:
-    """The same shoppers; vectors up to what a batch's size changes in float32 sums."""
-    assert found.keys() == expected.keys()
-    for one, user in expected.items():
-        other = found[one]
-        assert other.history == user.history, one
-        assert other.merged_into == user.merged_into
-        assert other.waiting_for == user.waiting_for == missing(user, PRODUCTS.vectors)
-        assert other.weights == user.weights
-        assert (other.vector is None) == (user.vector is None)
-        if user.vector is not None:
-            np.testing.assert_allclose(other.vector, user.vector, atol=2e-6)
-
-
-def consumer(users: FakeUsers) -> BatchHandler:
+def consumer(users: Any) -> BatchHandler:
     return BatchHandler(users, PRODUCTS, lambda: TOWER, VOCABULARY)
 
 
-def run(schedule: Schedule) -> FakeUsers:
+def run(schedule: Schedule, users: Any) -> None:
     """Batches in turn; where the schedule says so, the next one is stored by a second consumer
     between the first one's read and write."""
-    users = FakeUsers()
     first, second = consumer(users), consumer(users)
     batches = list(schedule.batches)
     for concurrent in schedule.concurrent:
@@ -130,7 +83,6 @@ def run(schedule: Schedule) -> FakeUsers:
         # A batch that changed nothing writes nothing: the hook is still to be run.
         hook, users.before_put = users.before_put, lambda: None
         hook()
-    return users
 
 
 def settled(handler: BatchHandler, batch: list[Received]) -> None:
@@ -143,13 +95,46 @@ def settled(handler: BatchHandler, batch: list[Received]) -> None:
 @settings(max_examples=2500, deadline=None)
 @given(schedules())
 def test_every_schedule_ends_as_the_oracle_says(schedule: Schedule) -> None:
-    same(run(schedule).stored, oracle(schedule.messages))
+    users = FakeUsers()
+    run(schedule, users)
+    same(users.stored, oracle(schedule.messages))
 
 
 @settings(max_examples=300, deadline=None)
 @given(schedules())
 def test_delivering_everything_again_writes_nothing(schedule: Schedule) -> None:
-    users = run(schedule)
+    users = FakeUsers()
+    run(schedule, users)
     before = dict(users.stored)
     settled(consumer(users), schedule.messages)
     assert users.stored == before
+
+
+class Hooked:
+    """The real index of shoppers, with somebody else between a read and its write."""
+
+    def __init__(self, users: Users) -> None:
+        self._users = users
+        self.before_put: Callable[[], None] = lambda: None
+
+    def get_many(self, ids: Sequence[str], *, vectors: bool = True) -> dict[str, User]:
+        return self._users.get_many(ids, vectors=vectors)
+
+    def put_many(self, users: Sequence[User]) -> dict[str, Written]:
+        hook, self.before_put = self.before_put, lambda: None
+        hook()
+        return self._users.put_many(users)
+
+
+@pytest.mark.servers
+def test_the_same_with_elasticsearch(users: Users) -> None:
+    # Not with the fixture in the examples' arguments: one index serves them all.
+    @settings(max_examples=60, deadline=None, database=None)
+    @given(schedules())
+    def check(schedule: Schedule) -> None:
+        for one in CUSTOMERS:
+            users.delete(one)
+        run(schedule, Hooked(users))
+        same(users.get_many(CUSTOMERS), oracle(schedule.messages))
+
+    check()
