@@ -93,6 +93,18 @@ class Weights:
     product_tower: ProductTower | None = None
     checksum: str = ""
 
+    def tensors(self) -> dict[str, np.ndarray[Any, Any]]:
+        """Everything that a file holds, by the names of the format."""
+        found: dict[str, np.ndarray[Any, Any]] = dict(self.tower)
+        for name in GOLDEN:
+            found[name] = getattr(self.golden, name.removeprefix("golden."))
+        if self.product_tower is not None:
+            found["A"] = self.product_tower.A
+            if self.product_tower.delta is not None:
+                found["delta"] = self.product_tower.delta
+                found.update(pack_ids(self.product_tower.product_ids))
+        return {name: np.asarray(tensor, order="C") for name, tensor in found.items()}
+
     @cached_property
     def fingerprint(self) -> str:
         """16 hex digits that change when the user vectors would."""
@@ -127,15 +139,7 @@ def write_weights(path: str | Path, weights: Weights) -> None:
     OSError
         If the file cannot be written; what stood there before still does.
     """
-    tensors: dict[str, np.ndarray[Any, Any]] = dict(weights.tower)
-    for name in GOLDEN:
-        tensors[name] = getattr(weights.golden, name.removeprefix("golden."))
-    if weights.product_tower is not None:
-        tensors["A"] = weights.product_tower.A
-        if weights.product_tower.delta is not None:
-            tensors["delta"] = weights.product_tower.delta
-            tensors.update(pack_ids(weights.product_tower.product_ids))
-    tensors = {name: np.asarray(tensor, order="C") for name, tensor in tensors.items()}
+    tensors = weights.tensors()
     metadata = dump_metadata(weights.metadata)
     # What would be refused when read is refused now, by the same checks.
     _parse_metadata(str(path), metadata)
