@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from sidecar import __version__
-from sidecar.commands import service, upkeep
+from sidecar.commands import service, upkeep, weights
 
 _COMMANDS: tuple[click.Command, ...] = (
     service.demo,
@@ -18,6 +18,8 @@ _COMMANDS: tuple[click.Command, ...] = (
     upkeep.prune,
     upkeep.forget,
     upkeep.redrive,
+    weights.check_weights,
+    weights.rollback_weights,
 )
 
 
