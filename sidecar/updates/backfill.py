@@ -44,6 +44,8 @@ class Backfilled:
         Skipped, see ``since``.
     refused : Counter[str]
         By reason.
+    reached : int
+        When the newest event so far happened; microseconds since 1970-01-01 UTC.
     finished : bool
         ``False`` if it was stopped.
     """
@@ -52,6 +54,7 @@ class Backfilled:
     stored: int = 0
     too_old: int = 0
     refused: Counter[str] = field(default_factory=Counter)
+    reached: int = 0
     finished: bool = False
 
 
@@ -62,6 +65,7 @@ def backfill(
     since: int = 0,
     note: Path | None = None,
     name: str = "",
+    skip: bool = True,
     stop: threading.Event | None = None,
     progress: Callable[[Backfilled], None] = lambda done: None,
     on_refused: Callable[[int, MessageError], None] = lambda line, error: None,
@@ -76,8 +80,8 @@ def backfill(
     Parameters
     ----------
     events : Iterable[str or Mapping]
-        JSON text or its object, each with a ``timestamp``, see :func:`lines` and
-        :func:`csv_rows`.
+        JSON text or its object, each with a ``timestamp``, see :func:`lines`,
+        :func:`csv_rows` and :func:`sidecar.elastic.events.events`.
     handler : BatchHandler
     since : int
         Skip events that happened before; microseconds since 1970-01-01 UTC. What is older than
@@ -87,6 +91,9 @@ def backfill(
         finishes removes it.
     name : str
         What the note is about; a note about something else is refused.
+    skip : bool
+        Whether a run that goes on skips as many lines as the note says: right for a file. An
+        index of events is opened at the note's ``reached`` instead, see :func:`noted`.
     stop : threading.Event, optional
     progress : Callable[[Backfilled], None]
     on_refused : Callable[[int, MessageError], None]
@@ -102,9 +109,9 @@ def backfill(
         When Elasticsearch stays away, or says no; run it again with the same note.
     """
     stop = stop or threading.Event()
-    done = _resume(note, name)
+    done = noted(note, name)
     source = iter(events)
-    for _ in islice(source, done.lines):
+    for _ in islice(source, done.lines if skip else 0):
         pass
     batches = 0
     while rows := list(islice(source, BATCH)):
@@ -120,6 +127,7 @@ def backfill(
                 done.refused[error.reason] += 1
                 on_refused(done.lines, error)
                 continue
+            done.reached = max(done.reached, message.sent_at)
             if message.sent_at < since:
                 done.too_old += 1
             else:
@@ -220,13 +228,22 @@ def _open(path: Path) -> io.TextIOBase:
         raise ConfigError("events", str(path), f"a file that can be read ({error})") from None
 
 
-def _resume(note: Path | None, name: str) -> Backfilled:
+def noted(note: Path | None, name: str) -> Backfilled:
+    """How far an earlier run came.
+
+    Raises
+    ------
+    ConfigError
+        For a note about something else.
+    """
     if note is None or not note.exists():
         return Backfilled()
     try:
         raw = json.loads(note.read_text())
         about, counts = raw["name"], raw["refused"]
-        done = Backfilled(raw["lines"], raw["stored"], raw["too_old"], Counter(counts))
+        done = Backfilled(
+            raw["lines"], raw["stored"], raw["too_old"], Counter(counts), raw["reached"]
+        )
     except (OSError, ValueError, KeyError, TypeError):
         raise ConfigError("note", str(note), "a note of an earlier backfill") from None
     if about != name:
@@ -244,6 +261,7 @@ def _write_note(note: Path | None, name: str, done: Backfilled) -> None:
         "stored": done.stored,
         "too_old": done.too_old,
         "refused": dict(done.refused),
+        "reached": done.reached,
     }
     partial = note.with_suffix(note.suffix + ".partial")
     partial.write_text(json.dumps(state))

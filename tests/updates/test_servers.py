@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,13 +16,17 @@ from elasticsearch import Elasticsearch
 
 from sidecar.contract.events import EventVocabulary
 from sidecar.contract.history import HistoryLimits
+from sidecar.contract.timestamps import to_iso
+from sidecar.elastic.events import events
 from sidecar.elastic.indices import setup_users
 from sidecar.elastic.products import ProductVectors
 from sidecar.elastic.users import User, Users
 from sidecar.resources import mapping
+from sidecar.updates.backfill import Backfilled, backfill, noted
 from sidecar.updates.catch_up import catch_up
 from sidecar.updates.consumer import Consumer
 from sidecar.updates.forget import forget
+from sidecar.updates.handler import BatchHandler
 from sidecar.updates.prune import prune
 from sidecar.updates.publish import send_events
 from sidecar.updates.rebuild import rebuild
@@ -237,3 +242,38 @@ def test_prune_rebuild_and_late_products(
     assert (done.written, done.finished) == (2, True)
     assert {user.weights for user in everybody(users).values()} == {other.weights.fingerprint}
     assert rebuild(users, catalogue, lambda: other).written == 0
+
+
+def test_an_index_of_events_is_replayed_and_gone_on_with(
+    users: Users, catalogue: ProductVectors, client: Elasticsearch, unique: str, tmp_path: Path
+) -> None:
+    index = f"{unique}-events"
+    fields = {"at": {"type": "date"}, "event_name": {"type": "keyword"}}
+    client.indices.create(index=index, mappings={"properties": fields, "dynamic": False})
+    start = time.time() - 20_000
+    operations: list[dict[str, Any]] = []
+    for i in range(2500):
+        at = to_iso(int((start + i) * 1e6))[:23] + "Z"
+        operations += [{"index": {"_id": f"e{i}"}}, event(f"c{i % 9}", f"p{i % 8}", at=at)]
+    client.bulk(index=index, operations=operations, refresh=True)
+    handler = BatchHandler(users, catalogue, lambda: TOWER, VOCABULARY)
+    note = tmp_path / "note.json"
+    stop = threading.Event()
+
+    def progress(done: Backfilled) -> None:
+        if done.lines >= 1000:
+            stop.set()
+
+    def run(**more: Any) -> Backfilled:
+        since = noted(note, index).reached
+        found = events(client, index, since=since, time_field="at")
+        return backfill(found, handler, note=note, name=index, skip=False, **more)
+
+    assert not run(stop=stop, progress=progress).finished
+    assert noted(note, index).lines == 1000
+    done = run()
+    assert done.finished
+    # The newest one so far is read twice, and counts once.
+    assert done.lines == 2501
+    history = everybody(users)["c0"].history
+    assert [i.event_id for i in history] == [f"e{i}" for i in range(0, 2500, 9)][-5:]
