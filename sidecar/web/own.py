@@ -27,6 +27,7 @@ from sidecar.web.trending import Trends
 from sidecar.web.ui import glance
 from sidecar.web.ui.pages import Inspected, inspector_blueprint
 from sidecar.web.users import users_blueprint
+from sidecar.web.weights_routes import WeightsControl, weights_blueprint
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,8 @@ class OwnParts:
         As for ``/_sidecar/health/ready``.
     queue_counts : Callable, optional
         The queue's attributes, as :meth:`sidecar.updates.sqs.Queue.check` gives them.
+    weights : WeightsControl, optional
+        The folder of weights; ``None``: no routes about them.
     clock : Callable[[], float]
         Seconds since 1970-01-01 UTC.
     """
@@ -64,6 +67,7 @@ class OwnParts:
     guard: Guard
     ready: Checks = field(default_factory=dict)
     queue_counts: Callable[[], dict[str, str]] | None = None
+    weights: WeightsControl | None = None
     clock: Callable[[], float] = time.time
 
 
@@ -96,4 +100,6 @@ def own_blueprints(parts: OwnParts) -> list[Blueprint]:
     ]
     if parts.send is not None:
         blueprints.append(events_blueprint(parts.send))
+    if parts.weights is not None:
+        blueprints.append(weights_blueprint(parts.weights))
     return blueprints

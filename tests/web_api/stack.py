@@ -93,6 +93,7 @@ class Shop:
     queue: Queue
     client: Elasticsearch
     index: str
+    parts: OwnParts
 
     def send(self, *events: Mapping[str, Any]) -> None:
         """Events onto the real queue."""
@@ -170,7 +171,7 @@ def open_shop(
     thread.start()
     try:
         with served(own_app(parts.ready, own_blueprints(parts)).wsgi_app) as url:
-            yield Shop(url, users, queue, client, index)
+            yield Shop(url, users, queue, client, index, parts)
     finally:
         stop.set()
         thread.join()
