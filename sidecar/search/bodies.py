@@ -41,12 +41,12 @@ class Incoming:
         ClientGone
         """
         if self.length is None:
-            self._read = self._stream.read(limit + 1)
+            self._read = self._receive(limit + 1)
             return self._read if len(self._read) <= limit else None
         if self.length > limit:
             return None
         if self.length:
-            self._read = self._stream.read(self.length)
+            self._read = self._receive(self.length)
             if len(self._read) != self.length:
                 raise ClientGone
         return self._read
@@ -72,19 +72,26 @@ class Incoming:
             return self._read or (self.read(_PIECE) or b"")
         return self._pieces(self.length)
 
+    def _receive(self, size: int) -> bytes:
+        try:
+            piece: bytes = self._stream.read(size)
+        except OSError as error:  # cut off, malformed, or silent for too long
+            raise ClientGone from error
+        return piece
+
     def _pieces(self, left: int) -> Iterator[bytes]:
         while left:
-            piece = self._stream.read(min(left, _PIECE))
+            piece = self._receive(min(left, _PIECE))
             if not piece:
                 raise ClientGone
             left -= len(piece)
             yield piece
 
     def _chunked(self) -> Iterator[bytes]:
-        piece = self._read or self._stream.read(_PIECE)
+        piece = self._read or self._receive(_PIECE)
         while piece:
             yield b"%x\r\n%b\r\n" % (len(piece), piece)
-            piece = self._stream.read(_PIECE)
+            piece = self._receive(_PIECE)
         yield b"0\r\n\r\n"
 
 

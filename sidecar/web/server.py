@@ -55,7 +55,7 @@ def options(
         "bind": [listen],
         "workers": workers,
         "threads": threads,
-        "worker_class": "gthread",
+        "worker_class": "sidecar.web.worker.Worker",
         "worker_connections": max(1000, threads * 4),
         # Longer than clients and load balancers keep an idle connection: they close first.
         "keepalive": 75,
