@@ -9,6 +9,10 @@ import numpy as np
 from sidecar.contract.weights import F32, Weights
 
 
+#: The most interactions that ``HistoryLimits`` allows.
+LONGEST = 1000
+
+
 class Folded(NamedTuple):
     """Constants for D vector size, m width, H heads, A head size, T event types."""
 
@@ -23,12 +27,12 @@ class Folded(NamedTuple):
     log_g: F32  # (T,)
     lambda_age: float
     lambda_rank: float
-    rank_factor: F32  # (L,): exp(-lambda_rank * rank), ending with rank 0
+    rank_factor: F32  # (1000,): exp(-lambda_rank * rank), ending with rank 0
     mix: F32  # (1 + H,): 1 for the mean, s for what each head pooled
     inner: F32  # ((1 + H) m, m): pooled x, plain and by head, to y
     W_out: F32  # (m, D)
     bias: F32  # (D,): all that is added to every user vector
-    ones: F32  # (L,)
+    ones: F32  # (1000,)
 
 
 def fold(weights: Weights) -> Folded:
@@ -43,7 +47,6 @@ def fold(weights: Weights) -> Folded:
 
 def _fold(weights: Weights) -> Folded:
     a = weights.metadata.architecture
-    length = weights.metadata.limits.max_interactions
     t = {name: tensor.astype(np.float64) for name, tensor in weights.tower.items()}
     product_in, event_in = t["W_in"][:, : a.dimension], t["W_in"][:, a.dimension :]
     heads = [slice(h * a.head_dimension, (h + 1) * a.head_dimension) for h in range(a.heads)]
@@ -54,7 +57,7 @@ def _fold(weights: Weights) -> Folded:
     # is the same for all scores of a row, and a softmax does not see it.
     query_key = [a.attention_scale * t["W_q"][head].T @ t["W_k"][head] for head in heads]
     b_qk = [a.attention_scale * t["b_q"][head] @ t["W_k"][head] for head in heads]
-    rank = np.arange(length)[::-1]
+    rank = np.arange(LONGEST)[::-1]
     attends = bool(t["s"].any() or t["W_out"].any())
     return Folded(
         heads=a.heads,
@@ -73,7 +76,7 @@ def _fold(weights: Weights) -> Folded:
         inner=_f32(np.concatenate([m.T for m in (np.eye(a.width), *value_out)])),
         W_out=_f32(t["W_out"].T),
         bias=_f32(t["W_out"] @ (t["W_o"] @ t["b_v"] + t["b_o"]) + t["b_out"]),
-        ones=np.ones(length, np.float32),
+        ones=np.ones(LONGEST, np.float32),
     )
 
 

@@ -58,6 +58,14 @@ def test_served_is_plain_at_the_shipped_sizes(length: int) -> None:
         np.testing.assert_allclose(users, plain(weights, batch), atol=1e-5, rtol=0)
 
 
+def test_longer_histories_than_usual() -> None:
+    weights = cases.random_weights(2)
+    for lengths in ([200], [200, 31], [1000]):
+        batch = cases.random_batch(np.random.default_rng(2), lengths, 1000, weights.metadata)
+        users, _ = served_tower(fold(weights), *batch)
+        np.testing.assert_allclose(users, plain(weights, batch), atol=1e-5, rtol=0)
+
+
 def test_every_event_type_is_looked_up() -> None:
     weights = cases.random_weights(3)
     types = len(weights.metadata.vocabulary.weights)
