@@ -8,7 +8,6 @@ import numpy as np
 
 from sidecar.contract.weights import F32, Weights
 
-
 #: The most interactions that ``HistoryLimits`` allows.
 LONGEST = 1000
 
