@@ -74,8 +74,8 @@ def parts(elasticsearch_url: str, products: int = 1000) -> tuple[Users, ProductV
 
 
 def opened(elasticsearch_url: str) -> tuple[Users, ProductVectors]:
-    """The same indices, from another process."""
-    client = connect(elasticsearch_url, timeout_s=30)
+    """The same indices, from another process, with the default time for a request."""
+    client = connect(elasticsearch_url)
     return Users(client, USERS), ProductVectors(client, [PRODUCTS], dimension=384)
 
 

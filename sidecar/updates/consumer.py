@@ -195,11 +195,11 @@ class Consumer:
                 messages = self._queue.receive(wait_s=s.wait_s, visibility_s=s.visibility_s)
             except SidecarError as error:
                 self._metrics.faults.labels("receive").inc()
-                self._health.fault("queue", error)
+                self._health.fault("receiving", error)
                 stop.wait(backoff.next())
                 continue
             backoff.reset()
-            self._health.works("queue")
+            self._health.works("receiving")
             self._metrics.received.inc(len(messages))
             self._in_flight.add(messages)
 
@@ -219,11 +219,11 @@ class Consumer:
             self._settle(handled)
             batch = handled.again
             if handled.fault is None:
-                self._health.works("elasticsearch")
+                self._health.works("storing")
                 if len(handled.stored) + len(handled.poison) + len(handled.refused):
                     backoff.reset()
             else:
-                self._health.fault("elasticsearch", handled.fault)
+                self._health.fault("storing", handled.fault)
             if batch and pause(backoff.next(), stop, halt):
                 return
 
@@ -271,8 +271,10 @@ class Consumer:
                 written = self._catch_up()
             except SidecarError as error:
                 self._metrics.faults.labels("catch_up").inc()
-                log.info("%s (looking for late products again later)", error)
+                # An idle consumer would not notice otherwise.
+                self._health.fault("searching", error)
             else:
+                self._health.works("searching")
                 self._metrics.caught_up.inc(written)
             # Never more than a tenth of the time, however many wait for products that never come.
             pause = max(self._settings.catch_up_s, 9 * (time.monotonic() - started))

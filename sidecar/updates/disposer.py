@@ -116,7 +116,9 @@ class Disposer:
                 left = self._queue.delete(left)
             except SidecarError as error:
                 self._metrics.faults.labels("delete").inc()
-                self._health.fault("queue", error)
+                self._health.fault("deleting", error)
+            else:
+                self._health.works("deleting")
             if left and halt.wait(backoff.next()):
                 break
         self._in_flight.finish(messages)

@@ -31,7 +31,8 @@ class Status:
 
 
 class Health:
-    """The faults that last, by server. Logged when they come and when they go, not in between."""
+    """The faults that last, by what fails (receiving, storing, deleting, searching). Logged when
+    they come and when they go, not in between."""
 
     def __init__(self, metrics: UpdateMetrics) -> None:
         self._lock = threading.Lock()
@@ -39,25 +40,25 @@ class Health:
         self._metrics = metrics
         metrics.ready.set(1)
 
-    def fault(self, server: str, error: SidecarError) -> None:
-        """A request to that server failed."""
+    def fault(self, what: str, error: SidecarError) -> None:
+        """It failed."""
         text = str(error)
         with self._lock:
-            is_news = self._faults.get(server) != text
-            self._faults[server] = text
+            is_news = self._faults.get(what) != text
+            self._faults[what] = text
             self._metrics.ready.set(0)
         if is_news:
             log.warning("%s (messages are kept, trying again)", text)
 
-    def works(self, server: str) -> None:
-        """A request to that server passed."""
-        if server not in self._faults:
+    def works(self, what: str) -> None:
+        """It passed."""
+        if what not in self._faults:
             return
         with self._lock:
-            was = self._faults.pop(server, None)
+            was = self._faults.pop(what, None)
             self._metrics.ready.set(0 if self._faults else 1)
         if was is not None:
-            log.info("%s is back", server)
+            log.info("%s works again", what)
 
     def status(self, in_flight: int) -> Status:
         """Readiness now."""
