@@ -1,0 +1,89 @@
+"""Cloud Function: a shopper's GA4 events from the app, signed in with Firebase, onto SQS.
+
+    gcloud functions deploy shop-events --gen2 --runtime python312 --region europe-west1 \
+        --source deploy/firebase --entry-point shop_events --trigger-http --allow-unauthenticated \
+        --set-env-vars QUEUE_URL=https://sqs.eu-west-1.amazonaws.com/1234/shop-events
+
+"Unauthenticated" is for Google's own gate; every request must carry the shopper's Firebase ID
+token. AWS credentials come from the environment, or better from workload identity federation.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from functools import cache
+from typing import Any
+
+import boto3
+from flask import Request
+
+#: One SQS batch, and what an app sends at a time.
+MOST = 10
+#: What the sidecar understands; others are not worth a message.
+EVENTS = {
+    "view_item",
+    "select_item",
+    "add_to_cart",
+    "add_to_wishlist",
+    "share",
+    "begin_checkout",
+    "purchase",
+}
+
+
+def shop_events(request: Request) -> tuple[str, int]:
+    """Take ``{"events": [{"name", "params": {"items": [{"item_id"}]}, "event_id"}]}``."""
+    shopper = shopper_of(request.headers.get("Authorization", ""))
+    if shopper is None:
+        return "sign in first", 401
+    body: Any = request.get_json(silent=True) or {}
+    entries = [
+        {"Id": str(position), "MessageBody": json.dumps(message)}
+        for position, one in enumerate(body.get("events", [])[:MOST])
+        if (message := to_message(shopper, one)) is not None
+    ]
+    if not entries:
+        return "no event of interest", 200
+    answer = queue().send_message_batch(QueueUrl=os.environ["QUEUE_URL"], Entries=entries)
+    # The app sends the batch again; events with an event_id still count once.
+    return ("try again", 503) if answer.get("Failed") else ("accepted", 202)
+
+
+def to_message(shopper: str, event: dict[str, Any]) -> dict[str, Any] | None:
+    """A GA4 event as the sidecar's message; the shopper is never taken from the body."""
+    items = event.get("params", {}).get("items", [])
+    if event.get("name") not in EVENTS or not items:
+        return None
+    message = {
+        "customer_id": shopper,
+        "event_name": event["name"],
+        "items": [{"item_id": str(item["item_id"])} for item in items],
+        "timestamp": event.get("timestamp") or time.time(),
+    }
+    if event.get("event_id"):
+        message["event_id"] = f"{shopper}:{event['event_id']}"
+    return message
+
+
+def shopper_of(authorization: str) -> str | None:
+    """The Firebase user id of a request, ``None`` without a valid token."""
+    from firebase_admin import auth, initialize_app
+
+    try:
+        _once(initialize_app)
+        return str(auth.verify_id_token(authorization.removeprefix("Bearer "))["uid"])
+    except (ValueError, auth.InvalidIdTokenError, auth.CertificateFetchError):
+        return None
+
+
+@cache
+def _once(initialize: Any) -> None:
+    initialize()
+
+
+@cache
+def queue() -> Any:
+    """The connection, kept while the instance lives."""
+    return boto3.client("sqs")
