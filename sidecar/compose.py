@@ -11,9 +11,12 @@ from sidecar.config import Config
 from sidecar.contract.errors import ConfigError
 from sidecar.contract.events import EventVocabulary
 from sidecar.elastic.client import Client, connect
+from sidecar.elastic.coverage import product_coverage
 from sidecar.elastic.products import ProductVectors
 from sidecar.elastic.users import Users
-from sidecar.tower.load import Tower, load_tower
+from sidecar.metrics import WeightsMetrics
+from sidecar.tower.load import Tower
+from sidecar.tower.store import WeightsStore
 from sidecar.updates.consumer import Consumer, Timing
 from sidecar.updates.handler import BatchHandler
 from sidecar.updates.metrics import UpdateMetrics
@@ -40,13 +43,13 @@ def elasticsearch(config: Config) -> Client:
 
 
 def tower(config: Config) -> Tower:
-    """The weights that are served.
+    """The weights that are active now, for a command that ends soon.
 
     Raises
     ------
     WeightsError
     """
-    return load_tower(config.service.weights)
+    return WeightsStore(config.service.weights, watch=False).current
 
 
 def vocabulary(config: Config, served: Tower) -> EventVocabulary:
@@ -80,11 +83,17 @@ class UpdateParts(NamedTuple):
     client: Client
     users: Users
     products: ProductVectors
-    tower_of: Callable[[], Tower]
+    store: WeightsStore
     vocabulary: EventVocabulary
 
+    def tower_of(self) -> Tower:
+        """The tower that is served now: take it once for a batch."""
+        return self.store.current
 
-def update_parts(config: Config, stack: ExitStack) -> UpdateParts:
+
+def update_parts(
+    config: Config, stack: ExitStack, metrics: WeightsMetrics | None = None
+) -> UpdateParts:
     """Connection, weights and cache of the update path; the stack closes them.
 
     Raises
@@ -92,7 +101,9 @@ def update_parts(config: Config, stack: ExitStack) -> UpdateParts:
     ConfigError, WeightsError
     """
     client = stack.enter_context(elasticsearch(config))
-    served = tower(config)
+    store = weights_store(config, client, metrics)
+    stack.callback(store.close)
+    served = store.current
     products = ProductVectors(
         client,
         config.search.product_indices,
@@ -101,7 +112,32 @@ def update_parts(config: Config, stack: ExitStack) -> UpdateParts:
         ttl_s=config.service.product_cache_s,
     )
     users = Users(client, config.service.users_index)
-    return UpdateParts(client, users, products, lambda: served, vocabulary(config, served))
+    return UpdateParts(client, users, products, store, vocabulary(config, served))
+
+
+def weights_store(
+    config: Config, client: Client, metrics: WeightsMetrics | None = None
+) -> WeightsStore:
+    """The weights, exchanged while they are served.
+
+    Raises
+    ------
+    WeightsError
+        If there are none to start with.
+    """
+    counted = metrics or WeightsMetrics()
+
+    def is_ready(space: str) -> bool:
+        return product_coverage(client, config.search.product_indices).is_of(space)
+
+    store = WeightsStore(
+        config.service.weights,
+        space_ready=is_ready,
+        on_swap=lambda tower: counted.swapped(tower.weights.fingerprint),
+        on_refused=lambda notice: counted.refused(),
+    )
+    counted.serve(store.current.weights.fingerprint)
+    return store
 
 
 def batch_handler(config: Config, stack: ExitStack) -> BatchHandler:

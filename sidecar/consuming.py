@@ -6,6 +6,7 @@ import logging
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 
 from prometheus_client import CollectorRegistry
 from werkzeug.serving import WSGIRequestHandler, make_server
@@ -15,11 +16,14 @@ from sidecar.config import LOOPBACK, Config, listen_address
 from sidecar.contract.errors import UnreachableError
 from sidecar.elastic.client import server_version
 from sidecar.elastic.indices import check_users, concrete_indices
-from sidecar.serving import check_port
+from sidecar.metrics import WeightsMetrics
+from sidecar.serving import check_port, weights_remark
+from sidecar.tower.store import WeightsStore
 from sidecar.updates.consumer import Consumer
 from sidecar.updates.metrics import UpdateMetrics
 from sidecar.web.app import own_app
 from sidecar.web.auth import Guard, auth_blueprint
+from sidecar.web.health import Checks
 from sidecar.web.metrics import metrics_blueprint
 
 log = logging.getLogger("sidecar")
@@ -36,21 +40,23 @@ def consume(config: Config, stop: threading.Event) -> None:
     listen = config.service.consumer_listen
     with ExitStack() as stack:
         registry = CollectorRegistry()
-        parts = compose.update_parts(config, stack)
+        parts = compose.update_parts(config, stack, WeightsMetrics(registry))
         consumer = compose.consumer(config, parts, metrics=UpdateMetrics(registry))
         server_version(parts.client)
         concrete_indices(parts.client, config.search.product_indices)
         check_users(parts.client, config.service.users_index)
         consumer.check()
         if listen:
-            stack.enter_context(_probes(config, consumer, registry))
+            stack.enter_context(_probes(config, consumer, parts.store, registry))
         log.info("consuming %s", config.service.sqs_queue_url)
         consumer.run(stop)
     log.info("stopped")
 
 
 @contextmanager
-def _probes(config: Config, consumer: Consumer, registry: CollectorRegistry) -> Iterator[None]:
+def _probes(
+    config: Config, consumer: Consumer, store: WeightsStore, registry: CollectorRegistry
+) -> Iterator[None]:
     """Health and metrics of a consumer: a few small requests a minute, from a thread.
 
     Raises
@@ -67,7 +73,8 @@ def _probes(config: Config, consumer: Consumer, registry: CollectorRegistry) -> 
         if not status.ready:
             raise UnreachableError(status.why)
 
-    app = own_app({"consumer": works}, [auth_blueprint(guard), metrics_blueprint(registry)])
+    checks: Checks = {"consumer": works, "weights": partial(weights_remark, store)}
+    app = own_app(checks, [auth_blueprint(guard), metrics_blueprint(registry)])
     server = make_server(host.strip("[]"), port, app, threaded=True, request_handler=_Silent)
     thread = threading.Thread(target=server.serve_forever, name="probes", daemon=True)
     thread.start()

@@ -1,4 +1,4 @@
-"""What the search proxy counts, for Prometheus; the registry is an argument.
+"""What is counted of searches and weights, for Prometheus; the registry is an argument.
 
 Labels have few, fixed values: never an id, never a path.
 """
@@ -128,3 +128,43 @@ class SearchMetrics(Observer):
 
     def looked_up(self, outcome: str) -> None:
         self.lookups.labels(outcome).inc()
+
+
+class WeightsMetrics:
+    """Which weights are served, and what became of files that were dropped in.
+
+    Parameters
+    ----------
+    registry : CollectorRegistry, optional
+        Its own where none is given.
+    """
+
+    def __init__(self, registry: CollectorRegistry | None = None) -> None:
+        registry = registry if registry is not None else CollectorRegistry()
+        self._info = Gauge(
+            "sidecar_weights_info",
+            "1 for the weights that are served, 0 for those that were",
+            ["fingerprint"],
+            registry=registry,
+        )
+        self._swaps = Counter("sidecar_weights_swaps", "Swaps of weights", registry=registry)
+        self._refused = Counter(
+            "sidecar_weights_refused", "Weights files that were refused", registry=registry
+        )
+        self._served = ""
+
+    def serve(self, fingerprint: str) -> None:
+        """These weights are served now."""
+        if self._served:
+            self._info.labels(self._served).set(0)
+        self._info.labels(fingerprint).set(1)
+        self._served = fingerprint
+
+    def swapped(self, fingerprint: str) -> None:
+        """These weights took the place of others."""
+        self._swaps.inc()
+        self.serve(fingerprint)
+
+    def refused(self) -> None:
+        """A file was refused."""
+        self._refused.inc()

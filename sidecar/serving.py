@@ -18,7 +18,8 @@ from sidecar.elastic.documents import ProductDocuments
 from sidecar.elastic.indices import check_users
 from sidecar.elastic.pages import Pages
 from sidecar.elastic.resolve import Resolver
-from sidecar.metrics import SearchMetrics
+from sidecar.metrics import SearchMetrics, WeightsMetrics
+from sidecar.tower.store import WeightsStore
 from sidecar.updates.publish import send_events
 from sidecar.web.app import WsgiApp, create_app
 from sidecar.web.auth import Guard
@@ -62,9 +63,9 @@ def application(config: Config, stack: ExitStack) -> WsgiApp:
     ConfigError, WeightsError
     """
     service = config.service
-    parts = compose.update_parts(config, stack)
-    client = parts.client
     registry = CollectorRegistry()
+    parts = compose.update_parts(config, stack, WeightsMetrics(registry))
+    client = parts.client
     version = KnownVersion(client)
     pages = Pages(client, service.pages_index, resources.mapping("pages"), config.search.page_ttl_s)
     proxy = search_proxy(
@@ -81,6 +82,7 @@ def application(config: Config, stack: ExitStack) -> WsgiApp:
     ready: Checks = {
         "elasticsearch": version.check,
         "shoppers": partial(check_users, client, service.users_index),
+        "weights": partial(weights_remark, parts.store),
     }
     queue = compose.queue(config) if service.sqs_queue_url else None
     own = OwnParts(
@@ -94,6 +96,7 @@ def application(config: Config, stack: ExitStack) -> WsgiApp:
         guard=Guard(service.api_key, service.on_loopback),
         ready=ready,
         queue_counts=queue.check if queue else None,
+        weights=parts.store,
     )
     return create_app(proxy, ready, [*own_blueprints(own), metrics_blueprint(registry)])
 
@@ -104,6 +107,14 @@ def _model(parts: compose.UpdateParts) -> ServedModel:
     return ServedModel(
         weights.product_space, metadata.calibration, metadata.vocabulary.weights, metadata.limits
     )
+
+
+def weights_remark(store: WeightsStore) -> str | None:
+    """What an operator should know of weights files that are not served; the others are."""
+    notices = [f"{one.file} is refused: {one.reason}" for one in store.refused]
+    if store.waiting:
+        notices.append(f"{store.waiting.file} waits: {store.waiting.reason}")
+    return "; ".join(notices) or None
 
 
 class KnownVersion:

@@ -30,6 +30,10 @@ class Coverage:
     with_vector: int
     by_maker: Mapping[str, int]
 
+    def is_of(self, maker: str) -> bool:
+        """Whether that one made all vectors there are, or all but a few that are being made."""
+        return self.by_maker.get(maker, 0) > 0.99 * max(1, self.with_vector)
+
 
 def product_coverage(client: Elasticsearch, expressions: Sequence[str]) -> Coverage:
     """Of the indices of products.

@@ -11,8 +11,8 @@ from sidecar.contract.errors import SidecarError
 
 log = logging.getLogger(__name__)
 
-#: Name to a check that returns nothing, or raises what is wrong.
-Checks = Mapping[str, Callable[[], None]]
+#: Name to a check that raises what is wrong, and else may return a remark: all is well, but ...
+Checks = Mapping[str, Callable[[], str | None]]
 
 
 def health(checks: Checks) -> Blueprint:
@@ -31,19 +31,21 @@ def health(checks: Checks) -> Blueprint:
     @routes.get("/ready")
     def ready() -> tuple[Response, int]:
         results = {name: _run(name, check) for name, check in checks.items()}
-        wrong = [name for name, result in results.items() if result != "ok"]
+        wrong = [name for name, (is_ok, _) in results.items() if not is_ok]
         status = "ready" if not wrong else "not ready"
-        return jsonify(status=status, checks=results), 503 if wrong else 200
+        return jsonify(
+            status=status, checks={k: text for k, (_, text) in results.items()}
+        ), 503 if wrong else 200
 
     return routes
 
 
-def _run(name: str, check: Callable[[], None]) -> str:
+def _run(name: str, check: Callable[[], str | None]) -> tuple[bool, str]:
     try:
-        check()
+        remark = check()
     except SidecarError as error:
-        return str(error)
+        return False, str(error)
     except Exception:
         log.exception("check %s failed", name)
-        return "failed unexpectedly: see the log"
-    return "ok"
+        return False, "failed unexpectedly: see the log"
+    return True, f"ok, but {remark}" if remark else "ok"

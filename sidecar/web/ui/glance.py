@@ -47,7 +47,9 @@ def health(checks: Checks) -> Part:
     """Each check of readiness."""
     if not checks:
         return Part([("checks", "none are configured")])
-    return Part([(name, attempt(check)[1] or "ok") for name, check in checks.items()])
+    results = {name: attempt(check) for name, check in checks.items()}
+    remarks = {name: f"ok, but {one}" if one else "ok" for name, (one, _) in results.items()}
+    return Part([(name, error or remarks[name]) for name, (_, error) in results.items()])
 
 
 def weights(tower_of: Callable[[], Tower]) -> Part:
