@@ -55,10 +55,11 @@ class Bounded:
     Parameters
     ----------
     threads : int
-        Calls at one time. When all of them hang, further calls miss their deadline at once.
+        Calls at one time, more than requests at one time. When all of them hang, further calls
+        miss their deadline at once.
     """
 
-    def __init__(self, threads: int = 16) -> None:
+    def __init__(self, threads: int = 128) -> None:
         self._threads = threads
         self._slots = threading.BoundedSemaphore(threads)
         self._pool: ThreadPoolExecutor | None = None
@@ -154,7 +155,7 @@ class ShortCache(Generic[T]):
     clock : Callable
     """
 
-    def __init__(self, seconds: float, most: int = 10_000, clock: Clock = time.monotonic) -> None:
+    def __init__(self, seconds: float, most: int = 2000, clock: Clock = time.monotonic) -> None:
         self._seconds = seconds
         self._most = most
         self._clock = clock
@@ -171,13 +172,10 @@ class ShortCache(Generic[T]):
     def put(self, key: str, value: T) -> None:
         if self._seconds <= 0:
             return
+        now = self._clock()
         with self._lock:
-            self._values[key] = (self._clock() + self._seconds, value)
+            self._values[key] = (now + self._seconds, value)
             self._values.move_to_end(key)
-            while len(self._values) > self._most:
+            # The oldest come first: what has expired does not wait for the cache to be full.
+            while len(self._values) > self._most or next(iter(self._values.values()))[0] <= now:
                 self._values.popitem(last=False)
-
-    def drop(self, key: str) -> None:
-        """Forget one value."""
-        with self._lock:
-            self._values.pop(key, None)

@@ -71,13 +71,13 @@ class Planner:
         """Decide about one search; on any fault, to leave it alone."""
         body: ObjectText | None = None
         edit: Edit | None = None
+        deadline = deadline or Deadline(self.settings.deadline_ms / 1000)
         try:
             if search.body.strip():
                 body = parse_object(search.body)
                 block, edit = read_block(body)
             else:
                 block = None
-            deadline = deadline or Deadline(self.settings.deadline_ms / 1000)
             return self._plan(search, body, block, edit, deadline)
         except DuplicateKey:
             return left("untouched", "duplicate_key", body, edit)

@@ -6,33 +6,39 @@ server's ``RAW_URI`` goes on as it came.
 
 from __future__ import annotations
 
-import json
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping
-from http.client import responses
-from typing import Any
+from collections.abc import Iterable
 
 from sidecar.contract.errors import UnreachableError
 from sidecar.search import sniff
 from sidecar.search.bodies import ClientGone, Incoming, gunzip
 from sidecar.search.classify import media_reason
 from sidecar.search.decision import ACTION_HEADER, REASON_HEADER, Decision
+from sidecar.search.guard import guarded
 from sidecar.search.headers import forwarded
 from sidecar.search.multi import plan_multi
 from sidecar.search.observe import Observer
 from sidecar.search.pieces import Pieces, changed, failures
 from sidecar.search.plan import Planner
 from sidecar.search.planned import Plan, Search
-from sidecar.search.target import Target, parse_target
+from sidecar.search.target import OTHER, Target, parse_target
 from sidecar.search.upstream import Answer, Upstream, UpstreamTimeout
+from sidecar.search.wsgi import (
+    Environ,
+    StartResponse,
+    content_type,
+    own_error,
+    request_uri,
+    status_line,
+)
 
 log = logging.getLogger(__name__)
 
-Environ = dict[str, Any]
-StartResponse = Callable[..., Any]
 #: Keys of our own in the environ of a request: when it began, seconds spent upstream, its API.
 _STARTED, _UPSTREAM, _API = "sidecar.started", "sidecar.upstream_s", "sidecar.api"
+_NONE: list[Plan] = []
+_FAULT = Plan(Decision("bypassed", "fault"))
 _REWRITTEN_BODY = frozenset({"HTTP_CONTENT_ENCODING"})
 
 
@@ -59,7 +65,7 @@ class Proxy:
         """WSGI."""
         environ[_STARTED] = time.perf_counter()
         environ[_UPSTREAM] = 0.0
-        target = parse_target(environ["REQUEST_METHOD"], request_uri(environ))
+        target = guarded("understanding a request line", lambda: _target(environ), OTHER)
         environ[_API] = target.api
         incoming = Incoming(environ)
         try:
@@ -74,14 +80,14 @@ class Proxy:
             answer = self._send(environ, incoming)
             return self._hand_on(answer, environ, start_response, decision)
         except ClientGone:
-            return _own_error(start_response, 400, "client_gone", "the body ended too early")
+            return own_error(start_response, 400, "client_gone", "the body ended too early")
         except UpstreamTimeout as error:
             self._observer.upstream_failed("timeout")
-            return _own_error(start_response, 504, "upstream_timeout", str(error))
+            return own_error(start_response, 504, "upstream_timeout", str(error))
         except UnreachableError as error:
             self._observer.upstream_failed("unreachable")
             log.warning("%s", error)
-            return _own_error(start_response, 502, "upstream_unreachable", str(error))
+            return own_error(start_response, 502, "upstream_unreachable", str(error))
 
     def _send(
         self,
@@ -104,7 +110,7 @@ class Proxy:
         incoming: Incoming,
         start_response: StartResponse,
     ) -> Iterable[bytes]:
-        plan = self._plan(target, environ, incoming)
+        plan = guarded("planning a search", lambda: self._plan(target, environ, incoming), _FAULT)
         decision = plan.decision
         if not plan.altered:
             answer = self._send_search(environ, incoming, plan.body)
@@ -112,7 +118,8 @@ class Proxy:
         try:
             answer = self._send_search(environ, incoming, plan.body)
             pieces = Pieces(answer)
-            failed = failures(plan, answer, pieces)
+            # An answer that cannot be judged counts as whole.
+            failed = guarded("judging an answer", lambda: failures(plan, answer, pieces), _NONE)
             if not failed:
                 return self._hand_on(answer, environ, start_response, decision, pieces)
             answer.close()
@@ -133,14 +140,17 @@ class Proxy:
         """The original, once. Where it fares better, the index is left alone for a while."""
         answer = self._send_search(environ, incoming, plan.original)
         pieces = Pieces(answer)
-        still = failures(plan, answer, pieces)
+        still = guarded("judging an answer", lambda: failures(plan, answer, pieces), _NONE)
+        guarded("remembering a failure", lambda: self._remember(plan, failed, still), None)
+        decision = Decision("bypassed", "rewrite_failed")
+        return self._hand_on(answer, environ, start_response, decision, pieces)
+
+    def _remember(self, plan: Plan, failed: list[Plan], still: list[Plan]) -> None:
         for one in failed:
             if one not in still:
                 self._planner.breaker.open(one.breaker_key)
                 self._observer.repaired()
         self._planner.unpin(plan)
-        decision = Decision("bypassed", "rewrite_failed")
-        return self._hand_on(answer, environ, start_response, decision, pieces)
 
     def _plan(self, target: Target, environ: Environ, incoming: Incoming) -> Plan:
         """What to do; leaves the body either read or still to be streamed."""
@@ -173,7 +183,7 @@ class Proxy:
             return self._send(environ, incoming, repeatable=True)
         headers = forwarded(environ, self._upstream.host_header, _REWRITTEN_BODY)
         if not environ.get("CONTENT_TYPE"):
-            headers.append(("Content-Type", _content_type(environ.get("HTTP_ACCEPT"))))
+            headers.append(("Content-Type", content_type(environ.get("HTTP_ACCEPT"))))
         headers.append(("Content-Length", str(len(body))))
         return self._request(environ, headers, body, True)
 
@@ -203,10 +213,12 @@ class Proxy:
         answer = self._send(environ, incoming, without=frozenset({"HTTP_ACCEPT_ENCODING"}))
         address = self._settings.public_address or environ.get("HTTP_HOST", "")
         body = answer.read()
-        changed = sniff.point_at(body, address) if answer.head.status == 200 else None
+        changed = None
+        if answer.head.status == 200:
+            changed = guarded("changing addresses", lambda: sniff.point_at(body, address), None)
         headers = [one for one in answer.head.headers if one[0].lower() != "content-length"]
         body = body if changed is None else changed
-        start_response(_status(answer), [*headers, ("Content-Length", str(len(body)))])
+        start_response(status_line(answer), [*headers, ("Content-Length", str(len(body)))])
         return [body]
 
     def _hand_on(
@@ -224,51 +236,20 @@ class Proxy:
         pieces = pieces or Pieces(answer)
         upstream_s = environ[_UPSTREAM]
         added_s = time.perf_counter() - environ[_STARTED] - upstream_s
-        self._observer.answered(environ[_API], answer.head.status, decision, upstream_s, added_s)
+        status = answer.head.status
+        guarded(
+            "counting a request",
+            lambda: self._observer.answered(environ[_API], status, decision, upstream_s, added_s),
+            None,
+        )
         if answer.is_here():
             # Nothing to wait for: the connection goes back before the head is sent.
             body = b"".join(pieces)
-            start_response(_status(answer), headers)
+            start_response(status_line(answer), headers)
             return [body] if body else []
-        start_response(_status(answer), headers)
+        start_response(status_line(answer), headers)
         return pieces
 
 
-def request_uri(environ: Mapping[str, Any]) -> str:
-    """Path and query string as the client sent them."""
-    raw: str = environ["RAW_URI"]
-    if raw.startswith("/"):
-        return raw
-    # The absolute form, meant for proxies: the part behind the authority.
-    _, scheme, rest = raw.partition("://")
-    if not scheme:
-        return "/" + raw.lstrip("*")
-    slash = rest.find("/")
-    return rest[slash:] if slash >= 0 else "/"
-
-
-def _status(answer: Answer) -> str:
-    # WSGI wants a reason after the status; HTTP does not.
-    reason = answer.head.reason or responses.get(answer.head.status, "Unknown")
-    return f"{answer.head.status} {reason}"
-
-
-def _content_type(accept: str | None) -> str:
-    """For a body where there was none: Elasticsearch wants the version of ``Accept`` in it."""
-    first = (accept or "").partition(",")[0].strip()
-    return first if first.startswith("application/vnd.elasticsearch+json") else "application/json"
-
-
-def _own_error(
-    start_response: StartResponse, status: int, kind: str, reason: str
-) -> Iterable[bytes]:
-    """An error of the sidecar's own, in Elasticsearch's form: clients insist on the header."""
-    error = {"type": f"sidecar_{kind}_exception", "reason": reason}
-    body = json.dumps({"error": {"root_cause": [error], **error}, "status": status}).encode()
-    headers = [
-        ("Content-Type", "application/json"),
-        ("Content-Length", str(len(body))),
-        ("X-Elastic-Product", "Elasticsearch"),
-    ]
-    start_response(f"{status} {responses[status]}", headers)
-    return [body]
+def _target(environ: Environ) -> Target:
+    return parse_target(environ["REQUEST_METHOD"], request_uri(environ))

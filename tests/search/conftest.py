@@ -59,6 +59,8 @@ def through(module_stub: Stub) -> Iterator[Callable[[Callable[..., bytes]], str]
             "breaker_s": 0,
             "max_body_bytes": 65_536,
             "page_ttl_s": 0,
+            # Wide enough for a machine that is busy with other tests.
+            "deadline_ms": 5000,
         },
     ) as address:
 

@@ -107,6 +107,38 @@ def test_a_header_named_by_connection_stays_behind(through: Prepare, module_stub
     assert module_stub.requests[0].header("X-Secret") is None
 
 
+def test_a_header_with_an_underscore_names_nobody(through: Prepare) -> None:
+    search = b'{"query":{"match":{"name":"shoe"}}}'
+    raw = request(
+        "POST /products/_search", search, "Content-Type: application/json", "X_Customer_Id: c1"
+    )
+    _, headers, _ = exchange(through(), raw)
+    assert headers["x-sidecar-reason"] == "no_shopper"
+
+
+def test_a_header_that_is_sent_twice_names_nobody(through: Prepare) -> None:
+    search = b'{"query":{"match":{"name":"shoe"}}}'
+    raw = request(
+        "POST /products/_search",
+        search,
+        "Content-Type: application/json",
+        "X-Customer-Id: c1",
+        "X-Customer-Id: c2",
+    )
+    _, headers, _ = exchange(through(), raw)
+    assert headers["x-sidecar-reason"] == "bad_instruction"
+
+
+def test_a_known_shopper_is_served(through: Prepare, module_stub: Stub) -> None:
+    search = b'{"query":{"match":{"name":"shoe"}}}'
+    raw = request(
+        "POST /products/_search", search, "Content-Type: application/json", "X-Customer-Id: c1"
+    )
+    _, headers, _ = exchange(through(), raw)
+    assert headers["x-sidecar-action"] == "rewritten"
+    assert module_stub.requests[0].json()["rescore"]["window_size"] == 500
+
+
 BODIES = [
     b"",
     b"\x00\xff\r\n\r\n",

@@ -13,7 +13,11 @@ import pytest
 from sidecar.contract.errors import RefusedError, UnreachableError
 from sidecar.metrics import SearchMetrics
 from sidecar.search import plan as plan_module
+from sidecar.search import proxy as proxy_module
+from sidecar.search import sniff
 from sidecar.search import tastes as tastes_module
+from sidecar.search.limits import Breaker
+from sidecar.search.plan import Planner
 from sidecar.search.proxy import Proxy
 from sidecar.search.upstream import Upstream
 
@@ -188,6 +192,39 @@ def test_a_fault_at_any_step_sends_the_original(
     assert one.stub.requests[0].body == body.encode()
 
 
+@pytest.mark.parametrize("name", ["media_reason", "Search", "failures"])
+def test_a_fault_around_planning_changes_no_answer(
+    front: Callable[..., Front], monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    one = front()
+    monkeypatch.setattr(proxy_module, name, fault)
+    got = one.search()
+    assert (got.status, got.json()) == (200, HITS)
+    rewritten = name == "failures"
+    assert got.decision == (("rewritten", "scored") if rewritten else ("bypassed", "fault"))
+
+
+@pytest.mark.parametrize(
+    ("owner", "name"),
+    [(proxy_module, "parse_target"), (sniff, "point_at"), (SearchMetrics, "answered"), (SearchMetrics, "planned"),
+     (SearchMetrics, "repaired"), (Breaker, "open"), (Planner, "unpin")],
+)  # fmt: skip
+def test_a_fault_in_anything_else_changes_no_answer(
+    front: Callable[..., Front], monkeypatch: pytest.MonkeyPatch, owner: Any, name: str
+) -> None:
+    one = front()
+    monkeypatch.setattr(owner, name, fault)
+    for respond in (
+        lambda request: answer(HITS),
+        refuse_rewritten(lambda: answer({}, "400 Bad Request")),
+    ):
+        one.stub.respond = respond
+        got = one.search()
+        assert (got.status, got.json()) == (200, HITS)
+        assert call(one.proxy, "GET", "/_nodes/http").json() == HITS
+        assert call(one.proxy, "PUT", "/x/_doc/1", "{}").json() == HITS
+
+
 @pytest.mark.parametrize(
     ("error", "reason"),
     [
@@ -307,6 +344,20 @@ def test_impact_zero_sends_the_original_bytes(front: Callable[..., Front]) -> No
         got = one.search(odd, **headers)
         assert got.decision == ("bypassed", "impact_zero")
         assert one.stub.requests[0].body == odd.encode()
+
+
+def test_an_asynchronous_search_is_rewritten_when_it_is_submitted(
+    front: Callable[..., Front],
+) -> None:
+    one = front()
+    one.stub.respond = lambda request: answer({"id": "x", "is_running": True, "response": HITS})
+    uri = "/products/_async_search?wait_for_completion_timeout=1s&keep_on_completion=true"
+    assert one.search(uri=uri).decision == ("rewritten", "scored")
+    got = call(one.proxy, "GET", "/_async_search/x", x_customer_id="c1")
+    assert "x-sidecar-action" not in got.headers
+    half = {"id": "x", "response": FAILED}
+    one.stub.respond = lambda r: answer(half if is_rewritten(r) else {"response": HITS})
+    assert one.search(uri=uri).decision == ("bypassed", "rewrite_failed")
 
 
 def multi(*pairs: tuple[str, str]) -> str:
