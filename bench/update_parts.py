@@ -34,7 +34,8 @@ from sidecar.embedded.servers import AWS_ENVIRONMENT, Servers, running  # noqa: 
 from sidecar.resources import mapping  # noqa: E402
 from sidecar.tower.load import Tower, check_tower  # noqa: E402
 from sidecar.tower.prior import prior_weights  # noqa: E402
-from sidecar.updates.sqs import Outgoing, Queue, Received  # noqa: E402
+from sidecar.updates.envelopes import Outgoing, Received  # noqa: E402
+from sidecar.updates.sqs import Queue  # noqa: E402
 
 USERS, PRODUCTS = "bench-users", "bench-products"
 EVENTS = ("product_viewed", "product_clicked", "product_added_to_cart", "product_purchased")

@@ -21,8 +21,8 @@ from sidecar.contract.errors import ConfigError, MessageError, SidecarError
 from sidecar.contract.messages import CLOCK_SKEW
 from sidecar.contract.timestamps import to_microseconds
 from sidecar.updates.backoff import Backoff, pause
+from sidecar.updates.envelopes import Received
 from sidecar.updates.handler import BatchHandler
-from sidecar.updates.sqs import Received
 
 BATCH = 500
 #: Bytes that are not UTF-8 make their own line invalid, not the whole file.

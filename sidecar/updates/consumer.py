@@ -23,16 +23,18 @@ from sidecar.updates.backoff import Backoff, pause
 from sidecar.updates.catch_up import catch_up
 from sidecar.updates.dead_letters import DeadLetters
 from sidecar.updates.disposer import Disposer
+from sidecar.updates.envelopes import Received
 from sidecar.updates.handler import BatchHandler, Handled, VectorSource
 from sidecar.updates.inflight import InFlight
 from sidecar.updates.metrics import UpdateMetrics
 from sidecar.updates.recompute import UserScan
 from sidecar.updates.settings import UpdateSettings
-from sidecar.updates.sqs import Queue, Received
+from sidecar.updates.sqs import Queue
 from sidecar.updates.status import Health, Status
 
 log = logging.getLogger("sidecar.updates")
 
+_DEAD_SETTING = "SIDECAR_SQS_DEAD_LETTER_URL"
 #: How long a thread sleeps at most before it looks whether it is to stop, in seconds.
 _TICK_S = 0.2
 
@@ -93,7 +95,7 @@ class Consumer:
             clock=clock,
         )
         dead = settings.dead_letter_url
-        self._dead_letters = DeadLetters(queue.sibling(dead)) if dead else None
+        self._dead_letters = DeadLetters(queue.sibling(dead, _DEAD_SETTING)) if dead else None
         self._in_flight = InFlight(
             settings.max_in_flight, settings.max_in_flight_mb * 1e6, settings.visibility_s
         )

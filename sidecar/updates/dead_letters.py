@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sidecar.contract.errors import MessageError
-from sidecar.updates.sqs import DETAIL, MESSAGE_ID, REASON, SENT_AT, Outgoing, Queue, Received
+from sidecar.updates.envelopes import DETAIL, MESSAGE_ID, REASON, SENT_AT, Outgoing, Received
+from sidecar.updates.sqs import Queue
 
 
 class DeadLetters:

@@ -11,9 +11,10 @@ from typing import NamedTuple
 from sidecar.contract.errors import MessageError, SidecarError
 from sidecar.updates.backoff import Backoff
 from sidecar.updates.dead_letters import DeadLetters
+from sidecar.updates.envelopes import Received
 from sidecar.updates.inflight import InFlight
 from sidecar.updates.metrics import UpdateMetrics
-from sidecar.updates.sqs import Queue, Received
+from sidecar.updates.sqs import Queue
 from sidecar.updates.status import Health
 
 log = logging.getLogger("sidecar.updates")

@@ -27,8 +27,8 @@ from sidecar.updates.batch import (
     spread,
     with_vectors,
 )
+from sidecar.updates.envelopes import Received
 from sidecar.updates.metrics import UpdateMetrics
-from sidecar.updates.sqs import Received
 
 #: Shoppers in one request: a few messages can name tens of thousands, at 8 kB each.
 MAX_USERS = 500

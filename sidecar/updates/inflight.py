@@ -7,7 +7,7 @@ import time
 from collections import deque
 from collections.abc import Iterable, Sequence
 
-from sidecar.updates.sqs import Received
+from sidecar.updates.envelopes import Received
 
 
 class InFlight:

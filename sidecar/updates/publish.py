@@ -12,7 +12,8 @@ from typing import Any
 from sidecar.contract.errors import MessageError
 from sidecar.contract.events import EventVocabulary
 from sidecar.contract.messages import MAX_EVENTS, parse_message
-from sidecar.updates.sqs import Outgoing, Queue
+from sidecar.updates.envelopes import Outgoing
+from sidecar.updates.sqs import Queue
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,9 @@ from sidecar.updates.handler import VectorSource
 from sidecar.updates.recompute import Recompute, Recomputed, UserScan, pages
 
 PAGE = 200
+#: Slower, and the server would have dropped its view of the index before the next page is asked
+#: for.
+SLOWEST = 5.0
 _FAULTS = 8
 
 
@@ -82,12 +85,12 @@ def rebuild(
     Raises
     ------
     ConfigError
-        For a rate that is not above 0.
+        For a rate that is too low.
     UnreachableError, RefusedError
         When Elasticsearch stays away, or says no.
     """
-    if not rate > 0:
-        raise ConfigError("rate", rate, "shoppers in a second, above 0")
+    if not rate >= SLOWEST:
+        raise ConfigError("rate", rate, f"{SLOWEST:g} shoppers in a second, or more")
     stop = stop or threading.Event()
     recompute = Recompute(users, products, tower_of)
     query = query or outdated(tower_of().weights)

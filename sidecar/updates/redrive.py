@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from sidecar.contract.errors import MessageError
 from sidecar.contract.events import EventVocabulary
 from sidecar.contract.messages import parse_message
-from sidecar.updates.sqs import DETAIL, MESSAGE_ID, REASON, SENT_AT, Outgoing, Queue, Received
+from sidecar.updates.envelopes import DETAIL, MESSAGE_ID, REASON, SENT_AT, Outgoing, Received
+from sidecar.updates.sqs import Queue
 
 #: Seconds for which letters are hidden while somebody looks at them.
 _LOOK_S = 60

@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urlsplit
@@ -27,69 +26,22 @@ from botocore.exceptions import (
 from botocore.exceptions import ConnectionError as BotoConnectionError
 
 from sidecar.contract.errors import ConfigError, RefusedError, UnreachableError
+from sidecar.updates.envelopes import (
+    DETAIL,
+    MAX_BATCH,
+    MESSAGE_ID,
+    REASON,
+    SENT_AT,
+    Outgoing,
+    Received,
+    chunks,
+    received,
+)
 
-#: SQS's own limits on one batch request.
-MAX_BATCH = 10
-MAX_BATCH_BYTES = 262_144
-#: Message attributes that keep a message's identity and time when it is sent again.
-MESSAGE_ID = "sidecar-message-id"
-SENT_AT = "sidecar-sent-at"
-#: Message attributes that say why a message is a dead letter.
-REASON = "sidecar-reason"
-DETAIL = "sidecar-detail"
 #: Codes that say "later", beside every 5xx.
 _LATER = re.compile(r"Throttl|OverLimit|TooManyRequests|Unavailable|Timeout|Internal")
 _MISSING = re.compile(r"NonExistentQueue|QueueDoesNotExist")
 _CREDENTIALS = re.compile(r"ExpiredToken|InvalidClientTokenId|UnrecognizedClient|SignatureDoesNot")
-
-
-@dataclass(frozen=True, slots=True)
-class Received:
-    """A message as received.
-
-    Parameters
-    ----------
-    message_id : str
-    body : str
-    receipt : str
-        What deletes it, or hides it for longer.
-    sent_at : int
-        When the queue took it; microseconds since 1970-01-01 UTC.
-    received_at : int
-        When this process got it; microseconds since 1970-01-01 UTC.
-    receives : int
-        How often it was received, this time included.
-    attributes : Mapping[str, str]
-        Message attributes of type String.
-    """
-
-    message_id: str
-    body: str
-    receipt: str
-    sent_at: int
-    received_at: int
-    receives: int = 1
-    attributes: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Outgoing:
-    """A message to send.
-
-    Parameters
-    ----------
-    body : str
-    group : str
-        Message group, and
-    dedup : str
-        deduplication id, for FIFO queues.
-    attributes : Mapping[str, str]
-    """
-
-    body: str
-    group: str = ""
-    dedup: str = ""
-    attributes: Mapping[str, str] = field(default_factory=dict)
 
 
 class Queue:
@@ -104,6 +56,8 @@ class Queue:
         Where boto3's own settings and the URL do not tell.
     max_connections : int
         At least as many as threads that use the queue at the same time.
+    setting : str
+        Where the URL comes from, for messages.
 
     Raises
     ------
@@ -118,11 +72,12 @@ class Queue:
         region: str | None = None,
         endpoint_url: str | None = None,
         max_connections: int = 16,
+        setting: str = "SIDECAR_SQS_QUEUE_URL",
     ) -> None:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.netloc or not parts.path.strip("/"):
             expected = "a queue URL such as https://sqs.eu-west-1.amazonaws.com/123456789012/events"
-            raise ConfigError("SIDECAR_SQS_QUEUE_URL", url, expected)
+            raise ConfigError(setting, url, expected)
         self.url = url
         self.name = parts.path.rsplit("/", 1)[-1]
         self.is_fifo = self.name.endswith(".fifo")
@@ -130,9 +85,14 @@ class Queue:
         self._max_connections = max_connections
         self._client = _client(parts.scheme, parts.netloc, region, endpoint_url, max_connections)
 
-    def sibling(self, url: str) -> Queue:
-        """Another queue, reached in the same way."""
-        return Queue(url, max_connections=self._max_connections, **self._options)
+    def sibling(self, url: str, setting: str = "the queue's redrive policy") -> Queue:
+        """Another queue, reached in the same way.
+
+        Raises
+        ------
+        ConfigError
+        """
+        return Queue(url, max_connections=self._max_connections, setting=setting, **self._options)
 
     def check(self) -> dict[str, str]:
         """Ask for the queue's attributes: that it is there, and that we may read it.
@@ -191,7 +151,7 @@ class Queue:
                 MessageAttributeNames=[MESSAGE_ID, SENT_AT, REASON, DETAIL],
             )
         now = time.time_ns() // 1000
-        return [_received(raw, now) for raw in answer.get("Messages", ())]
+        return [received(raw, now) for raw in answer.get("Messages", ())]
 
     def delete(self, messages: Sequence[Received]) -> list[Received]:
         """Delete messages; those that could not be deleted now come back.
@@ -247,7 +207,7 @@ class Queue:
             What came before was sent; to send it again is safe, events have identities.
         """
         ids: list[str | None] = []
-        for chunk in _chunks(messages):
+        for chunk in chunks(messages):
             entries = [self._entry(i, message) for i, message in enumerate(chunk)]
             with errors(f"sending to {self.name}"):
                 answer = self._client.send_message_batch(QueueUrl=self.url, Entries=entries)
@@ -304,47 +264,6 @@ def _client(
     return client
 
 
-def _received(raw: Mapping[str, Any], now: int) -> Received:
-    attributes = raw.get("Attributes", {})
-    extra = {
-        key: value["StringValue"]
-        for key, value in raw.get("MessageAttributes", {}).items()
-        if "StringValue" in value
-    }
-    sent_at = int(attributes.get("SentTimestamp", now // 1000)) * 1000
-    # A dead letter that was replayed keeps its identity: if it was stored the first time after
-    # all, it must not count twice. Never a later time than the queue's own.
-    first = extra.get(SENT_AT, "")
-    if first.isascii() and first.isdecimal():
-        sent_at = min(sent_at, int(first))
-    return Received(
-        message_id=extra.get(MESSAGE_ID) or raw["MessageId"],
-        body=raw["Body"],
-        receipt=raw["ReceiptHandle"],
-        sent_at=sent_at,
-        received_at=now,
-        receives=int(attributes.get("ApproximateReceiveCount", 1)),
-        attributes=extra,
-    )
-
-
-def _chunks(messages: Iterable[Outgoing]) -> Iterator[list[Outgoing]]:
-    """At most ten messages, and no more bytes than one request may have."""
-    chunk: list[Outgoing] = []
-    size = 0
-    for message in messages:
-        own = len(message.body.encode()) + sum(
-            len(k.encode()) + len(v.encode()) + 6 for k, v in message.attributes.items()
-        )
-        if chunk and (len(chunk) == MAX_BATCH or size + own > MAX_BATCH_BYTES):
-            yield chunk
-            chunk, size = [], 0
-        chunk.append(message)
-        size += own
-    if chunk:
-        yield chunk
-
-
 @contextmanager
 def errors(doing: str) -> Iterator[None]:
     """Turn boto3's exceptions into the project's two families, with one clear line.
@@ -379,8 +298,8 @@ def _answered(doing: str, error: ClientError) -> UnreachableError | RefusedError
     message = f"{doing}: SQS answered {code}: {text}"
     if _MISSING.search(code):
         return RefusedError(
-            f"{doing}: there is no such queue ({code}): expected SIDECAR_SQS_QUEUE_URL to be the "
-            "URL of a queue in this region and account; create it first"
+            f"{doing}: there is no such queue ({code}): expected SIDECAR_SQS_QUEUE_URL and "
+            "SIDECAR_SQS_DEAD_LETTER_URL to be queues of this region and account; create it first"
         )
     if _CREDENTIALS.search(code):
         return RefusedError(f"{message}: renew the AWS credentials")

@@ -16,7 +16,8 @@ from sidecar.embedded import process
 from sidecar.embedded.process import Child, end_orphans, free_port, listening, note_child
 from sidecar.embedded.queue import create_queue
 from sidecar.embedded.servers import AWS_ENVIRONMENT, running
-from sidecar.updates.sqs import Outgoing, Queue
+from sidecar.updates.envelopes import Outgoing
+from sidecar.updates.sqs import Queue
 
 pytestmark = pytest.mark.servers
 

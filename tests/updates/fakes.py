@@ -18,7 +18,7 @@ from sidecar.contract.history import HistoryLimits
 from sidecar.contract.weights import F32
 from sidecar.elastic.users import Outcome, User, Written
 from sidecar.tower.load import Tower, check_tower
-from sidecar.updates.sqs import Outgoing, Received
+from sidecar.updates.envelopes import Outgoing, Received
 
 START = 1_767_225_600_000_000  # 2026-01-01, microseconds
 HOUR = 3_600_000_000
@@ -174,7 +174,7 @@ class FakeQueue:
         self.dead: FakeQueue | None = None
         self._changed = threading.Condition()
 
-    def sibling(self, url: str) -> FakeQueue:
+    def sibling(self, url: str, setting: str = "") -> FakeQueue:
         self.dead = FakeQueue()
         return self.dead
 

@@ -12,7 +12,7 @@ from sidecar.contract.history import Interaction, merge
 from sidecar.contract.messages import parse_message
 from sidecar.elastic.users import User
 from sidecar.updates.batch import missing, with_vectors
-from sidecar.updates.sqs import Received
+from sidecar.updates.envelopes import Received
 from updates.fakes import FakeProducts, small_tower
 
 TOWER = small_tower()

@@ -11,9 +11,9 @@ from sidecar.contract.events import EventVocabulary
 from sidecar.contract.messages import MAX_EVENTS, REASONS
 from sidecar.elastic.users import Outcome, User, Written
 from sidecar.updates.batch import MAX_LINKS
+from sidecar.updates.envelopes import Received
 from sidecar.updates.handler import BatchHandler
 from sidecar.updates.metrics import UpdateMetrics
-from sidecar.updates.sqs import Received
 from updates.fakes import START, FakeProducts, FakeUsers, event, message, small_tower
 
 TOWER = small_tower()

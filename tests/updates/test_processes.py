@@ -22,7 +22,8 @@ from sidecar.elastic.users import Users
 from sidecar.embedded.process import free_port
 from sidecar.embedded.servers import start_elasticsearch
 from sidecar.resources import mapping
-from sidecar.updates.sqs import Outgoing, Queue, Received
+from sidecar.updates.envelopes import Outgoing, Received
+from sidecar.updates.sqs import Queue
 from updates.fakes import event, message
 from updates.oracle import oracle, same
 

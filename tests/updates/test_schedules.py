@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sidecar.elastic.users import User, Users, Written
+from sidecar.updates.envelopes import Received
 from sidecar.updates.handler import BatchHandler
-from sidecar.updates.sqs import Received
 from updates.fakes import HOUR, START, FakeUsers, event, message
 from updates.oracle import PRODUCTS, TOWER, VOCABULARY, oracle, same
 

@@ -25,6 +25,7 @@ from sidecar.resources import mapping
 from sidecar.updates.backfill import Backfilled, backfill, noted
 from sidecar.updates.catch_up import catch_up
 from sidecar.updates.consumer import Consumer
+from sidecar.updates.envelopes import Outgoing, Received
 from sidecar.updates.forget import forget
 from sidecar.updates.handler import BatchHandler
 from sidecar.updates.prune import prune
@@ -32,7 +33,7 @@ from sidecar.updates.publish import send_events
 from sidecar.updates.rebuild import rebuild
 from sidecar.updates.redrive import replay, show
 from sidecar.updates.settings import UpdateSettings
-from sidecar.updates.sqs import Outgoing, Queue, Received
+from sidecar.updates.sqs import Queue
 from updates.fakes import event, message, small_tower
 from updates.oracle import PRODUCTS, TOWER, VOCABULARY, oracle, same
 

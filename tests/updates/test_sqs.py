@@ -12,8 +12,9 @@ from botocore.stub import Stubber
 from sidecar.contract.errors import ConfigError, MessageError, RefusedError, UnreachableError
 from sidecar.contract.events import EventVocabulary
 from sidecar.embedded.process import free_port
+from sidecar.updates.envelopes import MESSAGE_ID, SENT_AT, Outgoing
 from sidecar.updates.publish import group_id, send_events
-from sidecar.updates.sqs import MESSAGE_ID, SENT_AT, Outgoing, Queue, errors
+from sidecar.updates.sqs import Queue, errors
 from updates.fakes import event
 
 if TYPE_CHECKING:
