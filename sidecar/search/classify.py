@@ -21,6 +21,8 @@ _SHARED = frozenset({"size", "sort", "explain", "profile", "terminate_after"})
 #: URL parameters that only matter to ``q``.
 _QUERY_STRING = frozenset({"analyzer", "analyze_wildcard", "default_operator", "df", "lenient"})
 _JSON = frozenset({"application/json", "application/vnd.elasticsearch+json"})
+_JSON_ANSWERS = _JSON | {"*/*", "application/*"}
+_OTHER_FORMATS = ("yaml", "cbor", "smile")
 _LINES = frozenset({"application/x-ndjson", "application/vnd.elasticsearch+x-ndjson"})
 
 
@@ -41,10 +43,10 @@ def media_reason(
         if kind not in _JSON and not (lines and kind in _LINES):
             return "not_json"
     if accept:
-        for one in accept.split(","):
-            kind = one.partition(";")[0].strip().lower()
-            if kind not in _JSON and kind not in ("*/*", "application/*", ""):
-                return "format"
+        kinds = {one.partition(";")[0].strip().lower() for one in accept.split(",")}
+        # The JavaScript client always asks for "application/json, text/plain".
+        if not kinds & _JSON_ANSWERS or any(kind.endswith(_OTHER_FORMATS) for kind in kinds):
+            return "format"
     return None
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from sidecar.search.answers import GLANCE, failed_items, has_failed_shards, unpack_start
 from sidecar.search.planned import Plan
 from sidecar.search.upstream import Answer
 
+_TYPE = re.compile(rb'"type"\s*:\s*"([a-z_]{1,100})"')
 #: Bytes of a multi-search's answer that are looked through for items that failed.
-_MULTI_LIMIT = 32 << 20
+_MULTI_LIMIT = 8 << 20
 
 
 class Pieces:
@@ -59,3 +61,13 @@ def failures(plan: Plan, answer: Answer, pieces: Pieces) -> list[Plan]:
         numbers = failed_items(body, encoding, len(plan.items), _MULTI_LIMIT)
         return [one for i, one in enumerate(plan.items) if one.altered and i in numbers]
     return [plan] if has_failed_shards(unpack_start(pieces.peek(GLANCE), encoding)) else []
+
+
+def why(answer: Answer, pieces: Pieces) -> str:
+    """Why a changed search failed, in a few words for the log: never the query itself."""
+    if answer.head.status < 400:
+        return "failed shards, or items of a multi-search"
+    encoding = next((v for k, v in answer.head.headers if k.lower() == "content-encoding"), "")
+    found = _TYPE.search(unpack_start(pieces.peek(GLANCE), encoding.lower()) or b"")
+    kind = found[1].decode() if found else "no error that could be read"
+    return f"status {answer.head.status}, {kind}"

@@ -19,7 +19,7 @@ from sidecar.search.guard import guarded
 from sidecar.search.headers import forwarded
 from sidecar.search.multi import plan_multi
 from sidecar.search.observe import Observer
-from sidecar.search.pieces import Pieces, changed, failures
+from sidecar.search.pieces import Pieces, changed, failures, why
 from sidecar.search.plan import Planner
 from sidecar.search.planned import Plan, Search
 from sidecar.search.target import OTHER, Target, parse_target
@@ -122,17 +122,17 @@ class Proxy:
             failed = guarded("judging an answer", lambda: failures(plan, answer, pieces), _NONE)
             if not failed:
                 return self._hand_on(answer, environ, start_response, decision, pieces)
+            failure = guarded("reading an error", lambda: why(answer, pieces), "")
             answer.close()
-            failure = f"status {answer.head.status}"
         except UnreachableError as error:
             failed, failure = changed(plan), str(error)
-        log.info("a rewritten search failed: %s", failure)
-        return self._repair(plan, failed, environ, incoming, start_response)
+        return self._repair(plan, failed, failure, environ, incoming, start_response)
 
     def _repair(
         self,
         plan: Plan,
         failed: list[Plan],
+        failure: str,
         environ: Environ,
         incoming: Incoming,
         start_response: StartResponse,
@@ -141,13 +141,15 @@ class Proxy:
         answer = self._send_search(environ, incoming, plan.original)
         pieces = Pieces(answer)
         still = guarded("judging an answer", lambda: failures(plan, answer, pieces), _NONE)
-        guarded("remembering a failure", lambda: self._remember(plan, failed, still), None)
+        guarded("remembering a failure", lambda: self._remember(plan, failed, still, failure), None)
         decision = Decision("bypassed", "rewrite_failed")
         return self._hand_on(answer, environ, start_response, decision, pieces)
 
-    def _remember(self, plan: Plan, failed: list[Plan], still: list[Plan]) -> None:
+    def _remember(self, plan: Plan, failed: list[Plan], still: list[Plan], failure: str) -> None:
         for one in failed:
             if one not in still:
+                # Once in a while only: from here on the breaker is open.
+                log.warning("a changed search failed where its original did not: %s", failure)
                 self._planner.breaker.open(one.breaker_key)
                 self._observer.repaired()
         self._planner.unpin(plan)

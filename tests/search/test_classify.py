@@ -45,6 +45,14 @@ def test_asking_for_the_score_order_keeps_the_fallback_sort_away() -> None:
         (None, None, "not_json"),
         ("application/json", "application/yaml", "format"),
         ("application/json", "application/json, application/cbor", "format"),
+        ("application/json", "application/vnd.elasticsearch+smile;compatible-with=8", "format"),
+        ("application/json", "application/json, text/plain", None),
+        (
+            "application/json",
+            "application/vnd.elasticsearch+json; compatible-with=8,text/plain",
+            None,
+        ),
+        ("application/json", "text/plain", "format"),
     ],
 )
 def test_media_types(content_type: str | None, accept: str | None, expected: str | None) -> None:

@@ -60,10 +60,14 @@ def run(client: str, url: str) -> dict[str, Any]:
 def test_ordinary_calls(client: str, elasticsearch_url: str) -> None:
     direct = run(client, elasticsearch_url)
     assert direct["client"].startswith(client[-1])
-    with sidecar(elasticsearch_url, settings={"product_indices": ["test-*"]}) as address:
+    settings = {"product_indices": ["test-*"], "deadline_ms": 5000}
+    with sidecar(elasticsearch_url, settings=settings, shoppers={"c1": 1}) as address:
         through = run(client, address)
     for name, expected in direct["results"].items():
         assert through["results"].pop(name) == expected, name
     assert not through["results"]
+    # Named shoppers are served, single searches and several at once, packed or not.
+    assert direct["actions"] == [""] * 4
+    assert through["actions"] == ["rewritten"] * 4
     # Sniffing clients stay with the sidecar.
     assert {node.rstrip("/") for node in through["nodes"]} == {address}

@@ -115,6 +115,17 @@ def test_a_rewritten_search_that_fails_is_repeated_once_as_the_original(
     assert one.count("sidecar_searches_total", action="bypassed", reason="breaker_open") == 1
 
 
+def test_the_log_says_why_and_not_what(
+    front: Callable[..., Front], caplog: pytest.LogCaptureFixture
+) -> None:
+    one = front()
+    error = {"root_cause": [{"type": "script_exception", "reason": "v=[0.123]"}]}
+    one.stub.respond = refuse_rewritten(lambda: answer({"error": error}, "400 Bad Request"))
+    one.search()
+    assert "status 400, script_exception" in caplog.text
+    assert "0.123" not in caplog.text
+
+
 def test_the_breaker_closes_again(front: Callable[..., Front]) -> None:
     one = front(breaker_s=0)
     one.stub.respond = refuse_rewritten(lambda: answer({}, "400 Bad Request"))

@@ -7,6 +7,7 @@ const { Client } = require('@elastic/elasticsearch')
 const [url, prefix] = process.argv.slice(2)
 const volatile = new Set(['took', '_seq_no', '_primary_term', '_scroll_id', 'pit_id', 'id', 'uuid', 'timestamp'])
 const results = {}
+const actions = []
 
 function steady (value) {
   if (Array.isArray(value)) return value.map(steady)
@@ -55,6 +56,11 @@ for (const compression of [false, true]) {
     for await (const hit of es.helpers.scrollDocuments({ index, query, size: 50 })) ids.push(hit.n)
     return ids.sort((a, b) => a - b)
   })
+  const shopper = { headers: { 'X-Customer-Id': 'c1' }, meta: true }
+  const several = { searches: [{ index }, { query, size: 2 }] }
+  for (const found of [await es.search({ index, query, size: 3 }, shopper), await es.msearch(several, shopper)]) {
+    actions.push(found.headers['x-sidecar-action'] ?? '')
+  }
   await call(tag + 'delete', () => es.indices.delete({ index }))
   await es.close()
 }
@@ -62,5 +68,5 @@ const sniffing = new Client({ node: url, sniffOnStart: true })
 await new Promise(resolve => setTimeout(resolve, 300))
 await call('sniffed ping', () => sniffing.ping())
 const nodes = sniffing.connectionPool.connections.map(c => c.url.href)
-console.log(JSON.stringify({ results, nodes, client: JSON.parse(readFileSync('node_modules/@elastic/elasticsearch/package.json')).version }))
+console.log(JSON.stringify({ results, nodes, actions, client: JSON.parse(readFileSync('node_modules/@elastic/elasticsearch/package.json')).version }))
 process.exit(0)

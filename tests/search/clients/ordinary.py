@@ -16,6 +16,7 @@ from elasticsearch import ApiError, Elasticsearch, helpers
 url, prefix = sys.argv[1:3]
 VOLATILE = {"took", "_seq_no", "_primary_term", "_scroll_id", "pit_id", "id", "uuid", "timestamp"}
 results: dict[str, Any] = {}
+actions_taken: list[str] = []
 
 
 def steady(value: Any) -> Any:
@@ -114,6 +115,10 @@ def ordinary(es: Elasticsearch, tag: str, products: str, alias: str) -> None:
             index=products, query={"range": {"price": {"gte": 200}}}, refresh=True
         ),
     )
+    shopper = es.options(headers={"X-Customer-Id": "c1"})
+    ranked = shopper.search(index=products, query=query, size=3)
+    several = shopper.msearch(searches=searches, index=products)
+    actions_taken.extend(one.meta.headers.get("x-sidecar-action", "") for one in (ranked, several))
     call(
         tag + "opaque id",
         lambda: es.options(opaque_id="o1", headers={"X-Other": "1"}).search(
@@ -142,4 +147,5 @@ for compress in (False, True):
 sniffing = Elasticsearch(url, sniff_on_start=True)
 call("sniffed ping", sniffing.ping)
 nodes = [node.base_url for node in sniffing.transport.node_pool.all()]
-print(json.dumps({"results": results, "nodes": nodes, "client": elasticsearch.__versionstr__}))
+told = {"nodes": nodes, "client": elasticsearch.__versionstr__, "actions": actions_taken}
+print(json.dumps({"results": results, **told}))
