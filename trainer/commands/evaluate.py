@@ -1,0 +1,74 @@
+"""`trainer evaluate`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from trainer.commands.options import data_options, vectors_beside
+
+
+@click.command(
+    epilog="Example: trainer evaluate --weights weights/user_tower.safetensors "
+    "--products products.parquet --events events.parquet --json"
+)
+@click.option(
+    "--weights",
+    type=click.Path(path_type=Path, dir_okay=False),
+    required=True,
+    help="Weights file to evaluate.",
+)
+@data_options()
+@click.option(
+    "--test-cases",
+    type=int,
+    default=20_000,
+    show_default=True,
+    help="Test cases that are ranked at most.",
+)
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="For machines: everything, as JSON.")
+def command(
+    weights: Path,
+    products: str,
+    events: str,
+    vectors: Path | None,
+    model: str,
+    ties: str,
+    test_cases: int,
+    seed: int,
+    as_json: bool,
+) -> None:
+    """Compare a weights file with every baseline, on the test part of a time split.
+
+    The tower is computed as it is served. All products are ranked, never a sample.
+    """
+    from sidecar.tower.load import load_tower
+    from trainer.evaluate.compare import evaluate_tower
+    from trainer.learn.settings import Settings
+    from trainer.pipeline import load_shop, table
+    from trainer.progress import bar
+    from trainer.train import COMPARED
+    from trainer.vectors.space import apply_product_tower
+
+    tower = load_tower(weights)
+    metadata = tower.weights.metadata
+    shop = load_shop(
+        products, events, Settings(limits=metadata.limits, seed=seed), ties=ties, model=model,
+        vectors=vectors_beside(weights, vectors), metadata=metadata, test_cases=test_cases,
+    )  # fmt: skip
+    q = apply_product_tower(tower.weights, shop.data.catalogue.ids, shop.vectors)
+    advance = bar("comparing", "ranking")(0, COMPARED)
+    found = evaluate_tower(tower, shop.data, shop.split, shop.vectors, q, lambda name: advance(1))
+    if as_json:
+        click.echo(json.dumps(found.described(), indent=2))
+        return
+    click.echo(table(found))
+    for name, part in found.slices.items():
+        click.echo(
+            f"  {name:36}{int(part['cases']):8,} cases   tower {part['tower']:.4f}   "
+            f"best vector baseline {part['best vector baseline']:.4f}   "
+            f"item-kNN {part['item-kNN']:.4f}"
+        )

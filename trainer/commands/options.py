@@ -1,0 +1,55 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from sidecar.contract.schema import EMBEDDING_MODEL
+from trainer.data.load import TIES
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def data_options(several: bool = False) -> Callable[[F], F]:
+    """--products, --events, --vectors, --model, --ties."""
+
+    def decorate(function: F) -> F:
+        again = " May be repeated, once for each shop." if several else ""
+        for option in reversed(
+            [
+                click.option(
+                    "--products", required=True, multiple=several,
+                    help="Catalogue: Parquet, CSV, JSON Lines, or a GA4 export." + again,
+                ),
+                click.option(
+                    "--events", required=True, multiple=several,
+                    help="Events: Parquet, CSV, JSON Lines, or a GA4 export (a pattern is fine)." + again,
+                ),
+                click.option(
+                    "--vectors", type=click.Path(path_type=Path, dir_okay=False), multiple=several,
+                    help="File that keeps the text vectors; made when absent." + again,
+                ),
+                click.option(
+                    "--model", default=EMBEDDING_MODEL, show_default=True,
+                    help="sentence-transformers model, by name or folder.",
+                ),
+                click.option(
+                    "--ties", type=click.Choice(TIES), default="file", show_default=True,
+                    help="Order of events of one shopper and one moment: as live (event_id, else the "
+                    "file's order), or at random.",
+                ),
+            ]
+        ):  # fmt: skip
+            function = option(function)
+        return function
+
+    return decorate
+
+
+def vectors_beside(path: Path, vectors: Path | None) -> Path:
+    """Where the text vectors are kept: where the option says, else beside the weights."""
+    return vectors or path.with_name(path.stem + ".vectors.safetensors")

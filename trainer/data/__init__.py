@@ -1,0 +1,1 @@
+"""Products and events: read through ibis, cleaned, split by time, cut into examples."""

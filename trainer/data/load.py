@@ -1,0 +1,204 @@
+"""From the files that a person names to a :class:`~trainer.data.dataset.Dataset`."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import ibis
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from ibis.expr.types import Table
+from numpy.typing import NDArray
+
+from sidecar.contract.events import EventVocabulary
+from sidecar.contract.messages import MAX_ID_BYTES
+from sidecar.contract.product_text import DEFAULT_FIELDS, PriceTiers, parse_price, product_text
+from trainer.data import ga4
+from trainer.data.clean import PROBLEMS, canonical_events
+from trainer.data.dataset import Catalogue, Dataset, sort_events
+from trainer.data.tables import connect, first_line, read_table, require, text
+from trainer.errors import DataError
+
+#: How the events of one customer and one moment are ordered.
+TIES = ("file", "shuffle")
+
+
+def load_dataset(
+    products: str | Path,
+    events: str | Path,
+    *,
+    vocabulary: EventVocabulary | None = None,
+    ties: str = "file",
+    price_tiers: Mapping[str, tuple[float, float, float]] | None = None,
+    seed: int = 0,
+    now: int | None = None,
+) -> Dataset:
+    """Read, clean and order a shop's products and events.
+
+    Parameters
+    ----------
+    products, events : str or Path
+        Parquet, CSV or JSON Lines: a file, a folder or a pattern. ``products`` may be a GA4
+        export as well: the items that it speaks of are then the catalogue.
+    vocabulary : EventVocabulary, optional
+    ties : str
+        ``file``: by ``event_id`` where there is one, as live, else as the file has them;
+        ``shuffle``: at random, because the lines of a basket have no order.
+    price_tiers : Mapping, optional
+        Limits of the weights file that is evaluated; without them the catalogue's quartiles.
+    seed : int
+    now : int, optional
+        Microseconds since 1970 UTC.
+
+    Raises
+    ------
+    DataError
+        In one line: what is wrong with which file.
+    """
+    vocabulary = vocabulary or EventVocabulary()
+    backend = connect()
+    try:
+        catalogue, notes = load_catalogue(backend, products, price_tiers)
+        rows = canonical_events(read_table(backend, events), str(events), vocabulary, now)
+        table = _run(rows, str(events))
+    finally:
+        backend.disconnect()
+    counts = Counter[str]()
+    for row in pc.value_counts(table["problem"].drop_null()).to_pylist():
+        counts[row["values"]] = row["counts"]
+    table = table.filter(pc.is_null(table["problem"]))
+    place = pc.index_in(table["product_id"], pa.array(catalogue.ids, pa.string()))
+    counts["unknown_product"] = place.null_count
+    known = pc.is_valid(place)
+    table, place = table.filter(known), place.filter(known)
+    if not len(table):
+        raise DataError(str(events), f"no usable event{_reasons(counts)}")
+    customer = table["customer_id"].combine_chunks().dictionary_encode()
+    event = pc.index_in(table["event"], pa.array(vocabulary.names, pa.string()))
+    columns = {
+        "customer": customer.indices.to_numpy(zero_copy_only=False).astype(np.int32),
+        "product": place.to_numpy().astype(np.int32),
+        "event": event.to_numpy().astype(np.int32),
+        "at": table["at"].to_numpy().astype(np.int64),
+    }
+    ordered, counts["duplicate"] = sort_events(columns, _tie(table["event_id"], ties, seed))
+    dropped = {key: counts[key] for key in PROBLEMS if counts[key]}
+    notes += [f"{n:,} events {PROBLEMS[key]}" for key, n in dropped.items()]
+    dataset = Dataset(
+        Path(str(events)).parent.name or Path(str(events)).stem,
+        catalogue,
+        vocabulary,
+        customer=ordered["customer"],
+        product=ordered["product"],
+        event=ordered["event"],
+        at=ordered["at"],
+        dropped=dropped,
+    )
+    return replace(dataset, warnings=(*notes, *_tie_note(dataset, ties)))
+
+
+def load_catalogue(
+    backend: ibis.BaseBackend,
+    path: str | Path,
+    price_tiers: Mapping[str, tuple[float, float, float]] | None = None,
+) -> tuple[Catalogue, list[str]]:
+    """The products of a file, and what is remarkable about them.
+
+    Raises
+    ------
+    DataError
+    """
+    table = read_table(backend, path)
+    if ga4.is_ga4(table):
+        table = ga4.products(table, str(path))
+    require(table, ("product_id",), str(path))
+    wanted = {name: table[name] for name in DEFAULT_FIELDS if name in table.columns}
+    rows = _run(table.select(product_id_=text(table.product_id), **wanted), str(path)).to_pylist()
+    found: dict[str, dict[str, Any]] = {}
+    for row in rows:
+        key = row.pop("product_id_")
+        if key and len(key.encode()) <= MAX_ID_BYTES:
+            found[key] = row
+    if not found:
+        raise DataError(str(path), "no product with a product_id")
+    notes = []
+    if len(found) < len(rows):
+        notes.append(f"{len(rows) - len(found):,} product rows without an id, or with one again")
+    tiers = PriceTiers(price_tiers) if price_tiers is not None else _fit_tiers(found)
+    texts = [product_text(row, tiers) for row in found.values()]
+    silent = sum(not t for t in texts)
+    if silent:
+        notes.append(f"{silent:,} products without any text: their id stands for it")
+    texts = [t or key for key, t in zip(found, texts, strict=True)]
+    doubles = len(texts) - len(set(texts))
+    if doubles > len(texts) // 10:
+        notes.append(f"{doubles:,} of {len(texts):,} products share their text with another")
+    names = [
+        " | ".join(str(r.get(k) or "") for k in ("parent_category", "category"))
+        for r in found.values()
+    ]
+    return Catalogue(
+        ids=tuple(found),
+        texts=texts,
+        categories=np.unique(np.array(names), return_inverse=True)[1].astype(np.int32),
+        labels=[_labels(r.get("labels")) for r in found.values()],
+        price_tiers={k: (v[0], v[1], v[2]) for k, v in tiers.limits.items()},
+    ), notes
+
+
+def _fit_tiers(products: Mapping[str, Mapping[str, Any]]) -> PriceTiers:
+    return PriceTiers.fit(
+        (str(r["parent_category"]) if r.get("parent_category") else None, parse_price(r.get("price")))
+        for r in products.values()
+    )
+
+
+def _labels(value: object) -> tuple[str, ...]:
+    """A list of tags, or tags in one text between commas."""
+    parts = value if isinstance(value, (list, tuple)) else str(value or "").split(",")
+    return tuple(sorted({str(p).strip().lower() for p in parts if p and str(p).strip()}))
+
+
+def _run(expression: Table, where: str) -> pa.Table:
+    try:
+        return expression.to_pyarrow()
+    except Exception as error:
+        raise DataError(where, f"not readable ({first_line(error)})") from None
+
+
+def _reasons(counts: Mapping[str, int]) -> str:
+    said = [f"{n:,} {PROBLEMS[key]}" for key, n in counts.items() if n]
+    return f": {'; '.join(said)}" if said else " (the file is empty)"
+
+
+def _tie(event_ids: pa.ChunkedArray, ties: str, seed: int) -> NDArray[Any] | None:
+    if ties == "shuffle":
+        return np.random.default_rng(seed).permutation(len(event_ids))
+    if event_ids.null_count:
+        return None
+    order = np.empty(len(event_ids), np.int64)
+    order[pc.array_sort_indices(event_ids.combine_chunks()).to_numpy()] = np.arange(len(order))
+    return order
+
+
+def _tie_note(d: Dataset, ties: str) -> list[str]:
+    """A file that is sorted by product inside a basket shows an order that no shopper chose."""
+    tied = (d.customer[1:] == d.customer[:-1]) & (d.at[1:] == d.at[:-1])
+    if ties != "file" or tied.mean() < 0.2:
+        return []
+    share = f"{tied.mean():.0%} of neighbouring events share a timestamp"
+    ids = np.unique(np.array(d.catalogue.ids), return_inverse=True)[1]
+    step = ids[d.product[1:]] > ids[d.product[:-1]]
+    if step[tied].mean() > 0.9 or step[tied].mean() < 0.1:
+        return [
+            f"{share}, sorted by product_id: figures of whatever reads the order (last product, "
+            "item-kNN, the tower) are better than a shopper's own order would allow; compare with "
+            "--ties shuffle"
+        ]
+    return [f"{share}: their order is the file's"]
+

@@ -1,0 +1,1 @@
+"""Full-catalogue ranking: the tower beside every baseline, in the same run, on the same cases."""

@@ -1,0 +1,257 @@
+"""The training loop: epochs over one shop or several, and the best of them by validation."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from sidecar.contract.schema import Metadata
+from trainer.data.cases import Histories
+from trainer.errors import TrainingError
+from trainer.evaluate.metrics import Scorer, rank
+from trainer.learn import distributed
+from trainer.learn.batches import epoch as batches_of
+from trainer.learn.objective import Objective
+from trainer.learn.optimize import Optimizers
+from trainer.learn.settings import Settings
+from trainer.learn.shop import Shop
+from trainer.learn.state import Snapshot, load_checkpoint, restore, save_checkpoint, snapshot
+from trainer.model.factors import offsets
+from trainer.model.products import ProductTowerModel
+from trainer.model.tower import UserTower
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """A line of the learning curve. ``number`` 0 is the start."""
+
+    number: int
+    loss: float
+    validation: float
+    temperature: float
+    seconds: float
+
+
+@dataclass
+class Run:
+    """What training made.
+
+    Parameters
+    ----------
+    tower : UserTower
+        With the parameters of the best epoch.
+    products : list[ProductTowerModel]
+        One for each shop.
+    best : int
+        Number of that epoch; 0 when nothing was better than the start.
+    curve : list[Epoch]
+    """
+
+    tower: UserTower
+    products: list[ProductTowerModel]
+    best: int = 0
+    curve: list[Epoch] = field(default_factory=list)
+
+
+def train(
+    shops: Sequence[Shop],
+    metadata: Metadata,
+    settings: Settings,
+    *,
+    checkpoint: Path | None = None,
+    on_epoch: Callable[[Epoch], object] = lambda e: None,
+    on_step: Callable[[int, int], object] = lambda done, total: None,
+) -> Run:
+    """Train a tower, and keep the epoch that is best on the validation part.
+
+    Parameters
+    ----------
+    shops : Sequence[Shop]
+        With more than one the batches take turns, and the mean over the shops chooses.
+    metadata : Metadata
+    settings : Settings
+    checkpoint : Path, optional
+        Written after each epoch; read first when it belongs to the same run.
+    on_epoch, on_step : Callable, optional
+
+    Raises
+    ------
+    TrainingError
+        When the loss is not finite.
+    """
+    torch.manual_seed(settings.seed)
+    rank_, world = distributed.start()
+    device = distributed.device()
+    tower = UserTower(metadata, settings.seed).to(device)
+    products = [_product_model(shop, settings, world).to(device) for shop in shops]
+    objectives = [Objective(shop, settings).to(device) for shop in shops]
+    modules: dict[str, torch.nn.Module] = {"tower": tower}
+    for i, (model, objective) in enumerate(zip(products, objectives, strict=True)):
+        modules |= {f"products{i}": model, f"objective{i}": objective}
+    sizes = [min(settings.examples_per_epoch // len(shops), len(s.split.train)) for s in shops]
+    batch = settings.chosen_batch_size(sum(sizes))
+    per_epoch = sum(math.ceil(n / batch) for n in sizes)
+    optimizers = Optimizers(tower, products, objectives, settings, per_epoch * settings.epochs)
+
+    prints = [s.data.fingerprint for s in shops]
+    fingerprint = settings.fingerprint(*prints, metadata.embedding_model, str(world))
+    run = Run(tower, products)
+    best, score = _start(run, modules, shops, settings)
+    stored = load_checkpoint(checkpoint, fingerprint, optimizers.all) if checkpoint else None
+    if stored:
+        progress, current, best = stored
+        restore(modules, current)
+        run.curve = [Epoch(**e) for e in progress["curve"]]
+        run.best, score = progress["best"], progress["score"]
+    for line in run.curve:
+        on_epoch(line)
+    started = time.monotonic()
+    for number in range(len(run.curve), settings.epochs + 1):
+        if number - 1 - run.best >= settings.patience:
+            break
+        loss = _one_epoch(
+            shops, tower, products, objectives, optimizers, settings,
+            number, sizes, batch, per_epoch, (rank_, world), on_step,
+        )  # fmt: skip
+        value = _validate(tower, products, shops, settings)
+        temperature = float(objectives[0].log_temperature.detach().exp())
+        run.curve.append(Epoch(number, loss, value, temperature, time.monotonic() - started))
+        on_epoch(run.curve[-1])
+        if value > score:
+            run.best, score, best = number, value, snapshot(modules)
+        if checkpoint and rank_ == 0:
+            progress = {
+                "curve": [vars(e) for e in run.curve], "best": run.best, "score": score,
+            }  # fmt: skip
+            save_checkpoint(
+                checkpoint, fingerprint, progress, snapshot(modules), best, optimizers.all
+            )
+    restore(modules, best)
+    return run
+
+
+def _product_model(shop: Shop, settings: Settings, world: int) -> ProductTowerModel:
+    start = None
+    if settings.product_tower == "linear+id" and settings.offset_scale:
+        length = settings.limits.max_interactions
+        made = offsets(shop.data, shop.split.train, length, shop.vectors, settings.seed)
+        start = torch.from_numpy(made * np.float32(settings.offset_scale))
+    large = settings.chosen_loss(len(shop.data.catalogue)) != "full" and world == 1
+    known = torch.from_numpy(shop.popularity > 0)
+    vectors = torch.from_numpy(shop.vectors)
+    return ProductTowerModel(vectors, settings.product_tower, known, start, large)
+
+
+def _start(
+    run: Run, modules: dict[str, torch.nn.Module], shops: Sequence[Shop], settings: Settings
+) -> tuple[Snapshot, float]:
+    """The better of the two untrained models: with the offsets' start, and without offsets."""
+    begin = time.monotonic()
+    first = snapshot(modules)
+    score = _validate(run.tower, run.products, shops, settings)
+    best = first
+    if any(name.endswith("delta.weight") for name in first):
+        plain = {k: v * 0 if k.endswith("delta.weight") else v for k, v in first.items()}
+        restore(modules, plain)
+        without = _validate(run.tower, run.products, shops, settings)
+        if without > score:
+            best, score = plain, without
+        restore(modules, first)
+    run.curve.append(Epoch(0, math.nan, score, settings.temperature, time.monotonic() - begin))
+    return best, score
+
+
+def _one_epoch(
+    shops: Sequence[Shop],
+    tower: UserTower,
+    products: Sequence[ProductTowerModel],
+    objectives: Sequence[Objective],
+    optimizers: Optimizers,
+    settings: Settings,
+    number: int,
+    sizes: Sequence[int],
+    batch_size: int,
+    per_epoch: int,
+    share: tuple[int, int],
+    on_step: Callable[[int, int], object],
+) -> float:
+    # Own generator for each epoch: a resumed run draws what the whole one would have drawn.
+    rng = np.random.default_rng([settings.seed, number])
+    streams: list[tuple[int, Any]] = [
+        (i, batches_of(
+            shop.data, shop.split.train, most=sizes[i], batch_size=batch_size,
+            max_interactions=settings.limits.max_interactions,
+            history_dropout=settings.history_dropout, relabel=settings.relabel,
+            rng=np.random.default_rng([settings.seed, number, i]), share=share,
+        ))
+        for i, shop in enumerate(shops)
+    ]  # fmt: skip
+    total, count, step = 0.0, 0, (number - 1) * per_epoch
+    while streams:
+        for pair in list(streams):
+            i, stream = pair
+            batch = next(stream, None)
+            if batch is None:
+                streams.remove(pair)
+                continue
+            optimizers.zero()
+            loss = objectives[i](tower, products[i], batch, rng)
+            value = float(loss.detach())
+            if not math.isfinite(value):
+                raise TrainingError(
+                    f"the loss is {value} in epoch {number}, step {step}: expected a finite number "
+                    "(a smaller --learning-rate helps); the checkpoint of the last epoch is kept"
+                )
+            loss.backward()
+            distributed.average_gradients(optimizers.parameters, share[1])
+            optimizers.step(step)
+            total, count, step = total + value, count + 1, step + 1
+            on_step(count, per_epoch)
+    return total / max(count, 1)
+
+
+def _validate(
+    tower: UserTower,
+    products: Sequence[ProductTowerModel],
+    shops: Sequence[Shop],
+    settings: Settings,
+) -> float:
+    """Mean over the shops of NDCG@10 on their validation parts."""
+    values = []
+    for shop, model in zip(shops, products, strict=True):
+        cases = shop.split.validation.sample(settings.max_cases, np.random.default_rng(0))
+        # A large catalogue chooses its epoch by fewer cases.
+        most = max(1000, 400_000_000 // len(shop.data.catalogue))
+        cases = cases.sample(most, np.random.default_rng(0))
+        scorer = torch_scorer(tower, model)
+        found = rank(shop.data, cases, scorer, settings.limits.max_interactions)
+        values.append(found.figures()["ndcg@10"])
+    return float(np.mean(values))
+
+
+def torch_scorer(tower: UserTower, products: ProductTowerModel) -> Scorer:
+    """Scores of all products by the torch model as it is now."""
+    device = products.vectors.device
+    with torch.no_grad():
+        q = products()
+
+    def score(histories: Histories) -> np.ndarray[Any, Any]:
+        with torch.no_grad():
+            history = torch.from_numpy(histories.products.astype(np.int64)).to(device)
+            users = tower(
+                functional.embedding(history, q),
+                torch.from_numpy(histories.events.astype(np.int64)).to(device),
+                torch.from_numpy(histories.ages).to(device),
+                torch.from_numpy(histories.valid).to(device),
+            )
+            return (users @ q.T).cpu().numpy()  # type: ignore[no-any-return]
+
+    return score

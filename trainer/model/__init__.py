@@ -1,0 +1,1 @@
+"""The towers in PyTorch, the losses, and where the products' offsets start."""

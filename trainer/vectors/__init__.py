@@ -1,0 +1,1 @@
+"""Product vectors: text through MiniLM, kept by the hash of the text."""
