@@ -182,7 +182,8 @@ class WeightsFolder:
                 raise OSError(0, "it changed while it was copied")
             os.replace(partial, target)
         except (OSError, WeightsError) as error:
-            partial.unlink(missing_ok=True)
+            with suppress(OSError):
+                partial.unlink()
             log.warning("no copy of %s was kept: %s", path, error)
 
     def _forget_copies(self, needed: set[str]) -> None:

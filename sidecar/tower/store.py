@@ -269,11 +269,17 @@ class WeightsStore:
             self._swap(tower, f"following the record to {active.file}")
 
     def _load_kept(self, activation: Activation) -> Tower | None:
-        try:
-            return load_tower(self._folder.kept(activation.checksum))
-        except WeightsError as error:
-            self._notices.refuse(activation.file, f"its kept copy is not usable: {error}")
-            return None
+        """The kept copy, else the dropped file: the disk may have been full when it was copied."""
+        paths = [self._folder.kept(activation.checksum)]
+        paths += [file.path for file in self._folder.files()[0] if _is(file, activation)]
+        reason = ""
+        for path in paths:
+            try:
+                return load_tower(path)
+            except WeightsError as error:
+                reason = reason or str(error)
+        self._notices.refuse(activation.file, f"its kept copy is not usable: {reason}")
+        return None
 
     def _previous(self, where: str, record: Record) -> tuple[Tower, Activation]:
         for one in record.history[1:]:
@@ -305,11 +311,15 @@ class WeightsStore:
                 thread.start()
 
     def _run(self) -> None:
+        failure = ""
         while not self._stop.wait(self._poll_s):
             try:
                 self.poll()
-            except Exception:
-                log.exception("could not look at %s", self._folder.path)
+                failure = ""
+            except Exception as error:
+                if str(error) != failure:  # said once, not once a second
+                    failure = str(error)
+                    log.exception("could not look at %s", self._folder.path)
 
     def _after_fork(self) -> None:
         # Threads do not survive a fork, and a lock that one of them held would stay locked.
@@ -324,6 +334,13 @@ def _reset_after_fork(store: WeightsStore) -> None:
             alive._after_fork()
 
     os.register_at_fork(after_in_child=reset)
+
+
+def _is(file: File, activation: Activation) -> bool:
+    try:
+        return read_checksum(file.path) == activation.checksum
+    except WeightsError:
+        return False
 
 
 def _drops(files: list[File]) -> list[Drop]:

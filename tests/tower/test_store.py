@@ -320,6 +320,35 @@ def test_a_damaged_copy_is_passed_over(folder: Path, store_of: Make) -> None:
     assert store.rollback().weights.fingerprint == A.fingerprint
 
 
+def test_others_follow_although_no_copy_could_be_kept(folder: Path, store_of: Make) -> None:
+    drop(folder / "a.safetensors", A)
+    first, second = store_of(), store_of()
+    shutil.rmtree(folder / "kept")
+    (folder / "kept").write_text("in the way")
+    drop(folder / "b.safetensors", B)
+    for store in (first, second):
+        store.poll()
+        assert served(store) == B.fingerprint
+    with pytest.raises(WeightsError, match="no earlier weights"):
+        first.rollback()
+    assert served(first) == B.fingerprint
+
+
+def test_a_folder_that_vanishes_is_said_once(
+    folder: Path, store_of: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    drop(folder / "a.safetensors", A)
+    store = store_of(watch=True, poll_s=0.02)
+    assert served(store) == A.fingerprint
+    folder.rename(folder.with_name("gone"))
+    assert until(lambda: bool(caplog.messages))
+    time.sleep(0.2)
+    assert sum("could not look" in line for line in caplog.messages) == 1
+    folder.with_name("gone").rename(folder)
+    drop(folder / "b.safetensors", B)
+    assert until(lambda: served(store) == B.fingerprint)
+
+
 def test_a_single_file_has_no_way_back(folder: Path, store_of: Make) -> None:
     path = drop(folder / "w.safetensors", A)
     store = store_of(path)
