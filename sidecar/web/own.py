@@ -16,6 +16,7 @@ from sidecar.elastic.users import Users
 from sidecar.search.settings import SearchSettings
 from sidecar.tower.load import Tower
 from sidecar.updates.forget import forget
+from sidecar.web.algolia import algolia_blueprint
 from sidecar.web.auth import Guard, auth_blueprint
 from sidecar.web.comparison import Comparison
 from sidecar.web.events import SendEvents, events_blueprint
@@ -99,7 +100,7 @@ def own_blueprints(parts: OwnParts) -> list[Blueprint]:
         recommendations_blueprint(recommender),
     ]
     if parts.send is not None:
-        blueprints.append(events_blueprint(parts.send))
+        blueprints += [events_blueprint(parts.send), algolia_blueprint(parts.send)]
     if parts.weights is not None:
         blueprints.append(weights_blueprint(parts.weights))
     return blueprints
