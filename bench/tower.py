@@ -79,12 +79,15 @@ def measure(threads: int, seconds: float, with_compile: bool) -> dict[str, Any]:
     from tower import cases
 
     logging.disable(logging.WARNING)
+    from sidecar.contract.weights import read_weights
     from sidecar.tower.prior import prior_weights
     from sidecar.tower.served import fold, served_tower
 
     torch.set_num_threads(threads)
     warnings.simplefilter("ignore")
-    weights = cases.random_weights(0, cases.SHIPPED)
+    # As large as what is shipped, with every term in use: trained or not, the runtimes do the same.
+    shipped = read_weights(ROOT / "weights" / "user_tower.safetensors").metadata.architecture
+    weights = cases.random_weights(0, shipped)
     engines = {
         "torch": torch_eager(weights),
         "onnxruntime": onnx_runtime(weights, threads),
@@ -96,6 +99,7 @@ def measure(threads: int, seconds: float, with_compile: bool) -> dict[str, Any]:
     def histories(lengths: list[int], of: Any = weights) -> Any:
         return cases.random_batch(np.random.default_rng(1), lengths, max(lengths), of.metadata)
 
+    note(f"m, H, A = {shipped.width}, {shipped.heads}, {shipped.head_dimension}")
     note(f"{threads} threads: numpy {np.__version__}, torch {torch.__version__}, "
          f"onnxruntime {onnxruntime.__version__}")  # fmt: skip
     figures: dict[str, Any] = {"batches": {}, "lengths": {}, "shapes": {}, "special": {}}

@@ -20,8 +20,9 @@ class Folded(NamedTuple):
     shifts: bool  # False: W_out is 0
     W_x: F32  # (D, m): x from a product vector
     x_events: F32  # (T, m): what an event type adds to x, and b_in
-    W_qk: F32  # (m, Hm): x to what each head compares with x itself
-    b_qk: F32 | None  # (Hm,); None when b_q is 0
+    x_is_key: bool  # queries and keys are one matrix for each head: what is cheaper for m <= 2A
+    W_qk: F32  # (m, Hm): x to what a head compares with x itself; else (m, 2HA): queries and keys
+    b_qk: F32 | None  # (Hm,) or (2HA,); None when b_q is 0
     g: F32  # (T,), the largest is 1: a softmax does not see the scale
     log_g: F32  # (T,)
     lambda_age: float
@@ -52,10 +53,16 @@ def _fold(weights: Weights) -> Folded:
     # Behind the attention weights all is linear, so value and output projections are one matrix
     # for each head, used on what the head pooled instead of on every position.
     value_out = [t["W_o"][:, head] @ t["W_v"][head] for head in heads]  # H times (m, m)
-    # A score is x_i' W_q' W_k x_j: queries and keys are one matrix for each head too. What b_k adds
-    # is the same for all scores of a row, and a softmax does not see it.
-    query_key = [a.attention_scale * t["W_q"][head].T @ t["W_k"][head] for head in heads]
-    b_qk = [a.attention_scale * t["b_q"][head] @ t["W_k"][head] for head in heads]
+    # A score is x_i' W_q' W_k x_j. What b_k adds is the same for all scores of a row, and a softmax
+    # does not see it.
+    queries, b_q = t["W_q"] * a.attention_scale, t["b_q"] * a.attention_scale
+    x_is_key = a.width <= 2 * a.head_dimension
+    if x_is_key:
+        qk = np.concatenate([t["W_k"][head].T @ queries[head] for head in heads])
+        b_qk = np.concatenate([t["W_k"][head].T @ b_q[head] for head in heads])
+    else:
+        qk = np.concatenate([queries, t["W_k"]])
+        b_qk = np.concatenate([b_q, np.zeros_like(b_q)])
     rank = np.arange(LONGEST)[::-1]
     attends = bool(t["s"].any() or t["W_out"].any())
     return Folded(
@@ -64,8 +71,9 @@ def _fold(weights: Weights) -> Folded:
         shifts=bool(t["W_out"].any()),
         W_x=_f32(product_in.T),
         x_events=_f32(t["E"] @ event_in.T + t["b_in"]),
-        W_qk=_f32(np.concatenate(query_key, axis=1)),
-        b_qk=_f32(np.concatenate(b_qk)) if t["b_q"].any() else None,
+        x_is_key=x_is_key,
+        W_qk=_f32(qk.T),
+        b_qk=_f32(b_qk) if b_q.any() else None,
         g=_f32(t["g"] / t["g"].max()),
         log_g=_f32(np.log(t["g"])),
         lambda_age=float(t["lambda_age"]),

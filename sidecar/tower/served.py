@@ -2,7 +2,8 @@
 
 - Behind the attention weights everything is linear, so pooling moves in front of the value, output
   and final projections: one pooled vector for each head instead of L positions. Exact.
-- What an event type adds to x is one row of a small table.
+- What an event type adds to x is one row of a small table; where it is cheaper, queries and keys
+  are one matrix for each head.
 - Terms that are exactly zero in the weights are skipped: an untrained tower costs one mean.
 - A single history takes a path of few numpy calls; their overhead is most of its time.
 - Large batches are taken in parts of similar length that fit the processor's cache. So memory is
@@ -116,12 +117,16 @@ def _one(f: Folded, products: F32, events: Ints, ages: F32) -> tuple[F32, F32] |
 
     x = products.dot(f.W_x)  # (L, m)
     x += f.x_events.take(events, axis=0)
-    q = x.dot(f.W_qk)  # (L, Hm)
+    q = x.dot(f.W_qk)
     if f.b_qk is not None:
         q += f.b_qk
-    e = q.reshape(n * f.heads, -1).dot(x.T)  # (LH, L)
+    if f.x_is_key:
+        e = q.reshape(n * f.heads, -1).dot(x.T)  # (LH, L)
+    else:
+        q, k = q.reshape(n, 2, f.heads, -1).transpose(1, 2, 0, 3)  # (H, L, A) each
+        e = (q @ k.swapaxes(1, 2)).reshape(-1, n)  # (HL, L)
     np.exp(e, out=e)
-    row_sums = e.dot(f.ones[:n])  # (LH,)
+    row_sums = e.dot(f.ones[:n])
     inverse = 1 / row_sums
     # Without the usual subtraction of the maximum: sound as long as nothing comes near an end of
     # float32, which two dot products tell faster than two searches for an extreme.
@@ -130,9 +135,14 @@ def _one(f: Folded, products: F32, events: Ints, ages: F32) -> tuple[F32, F32] |
 
     pooling = np.empty((1 + f.heads, n), np.float32)
     pooling[0] = alpha
+    if f.x_is_key:
+        attention = e.reshape(n, f.heads, n).swapaxes(0, 1)  # (H, L, L)
+        inverse = inverse.reshape(n, f.heads).T  # (H, L)
+    else:
+        attention = e.reshape(f.heads, n, n)
+        inverse = inverse.reshape(f.heads, n)
     # Pooling and the softmax's denominators at once.
-    scaled = inverse.reshape(n, f.heads).T * alpha  # (H, L)
-    attention = e.reshape(n, f.heads, n).swapaxes(0, 1)  # (H, L, L)
+    scaled = inverse * alpha
     np.matmul(scaled[:, None], attention, out=pooling[1:, None])
     share: F32 = f.mix.dot(pooling)  # (L,)
     user: F32 = share.dot(products)  # (D,)
@@ -170,16 +180,25 @@ def _many(f: Folded, products: F32, events: Ints, ages: F32, lengths: Ints) -> t
 
     x = products.reshape(b * length, d) @ f.W_x  # (BL, m)
     x += f.x_events.take(events.reshape(-1), axis=0)
-    q = x @ f.W_qk  # (BL, Hm)
+    q = x @ f.W_qk
     if f.b_qk is not None:
         q += f.b_qk
     x = x.reshape(b, length, -1)
-    scores = q.reshape(b, length * f.heads, -1) @ x.swapaxes(1, 2)  # (B, LH, L)
+    if f.x_is_key:
+        scores = q.reshape(b, length * f.heads, -1) @ x.swapaxes(1, 2)  # (B, LH, L)
+    else:
+        q, k = q.reshape(b, length, 2, f.heads, -1).transpose(2, 0, 3, 1, 4)  # (B, H, L, A) each
+        scores = (q @ k.swapaxes(-1, -2)).reshape(b, -1, length)  # (B, HL, L)
     e = _exp(scores, valid)
     # As a product with a vector of ones: numpy's sum over a short last axis is ten times slower.
-    row_sums = (e.reshape(-1, length) @ f.ones[:length]).reshape(b, length, f.heads)
-    scaled = (alpha[..., None] / row_sums).swapaxes(1, 2)  # (B, H, L)
-    attention = e.reshape(b, length, f.heads, length).swapaxes(1, 2)  # (B, H, L, L)
+    row_sums = e.reshape(-1, length) @ f.ones[:length]
+    if f.x_is_key:
+        attention = e.reshape(b, length, f.heads, length).swapaxes(1, 2)  # (B, H, L, L)
+        row_sums = row_sums.reshape(b, length, f.heads).swapaxes(1, 2)  # (B, H, L)
+    else:
+        attention = e.reshape(b, f.heads, length, length)
+        row_sums = row_sums.reshape(b, f.heads, length)
+    scaled = alpha[:, None] / row_sums
 
     pooling = np.empty((b, 1 + f.heads, length), np.float32)
     pooling[:, 0] = alpha
