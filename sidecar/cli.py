@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from sidecar import __version__
-from sidecar.commands import service, upkeep, weights
+from sidecar.commands import experiment, service, upkeep, weights
 
 _COMMANDS: tuple[click.Command, ...] = (
     service.demo,
@@ -18,6 +18,7 @@ _COMMANDS: tuple[click.Command, ...] = (
     upkeep.prune,
     upkeep.forget,
     upkeep.redrive,
+    experiment.experiment,
     weights.check_weights,
     weights.rollback_weights,
 )

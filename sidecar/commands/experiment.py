@@ -1,0 +1,119 @@
+"""``sidecar experiment``: what the comparison group says."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import click
+
+from sidecar.commands.base import command, fail, progress, settings
+from sidecar.contract.errors import ConfigError, MessageError
+from sidecar.contract.events import EventVocabulary
+from sidecar.contract.messages import CustomerEvent, parse_message
+from sidecar.contract.timestamps import to_microseconds
+
+
+@click.group(
+    epilog="""\b
+Example:
+  sidecar experiment report events.jsonl --percent 50 --since 2026-11-01"""
+)
+def experiment() -> None:
+    """What the comparison group of SIDECAR_HOLDOUT_PERCENT says about orders."""
+
+
+@command("sidecar experiment report events.jsonl --percent 50 --plot report.svg")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--percent", type=float, help="Share held out.  [default: SIDECAR_HOLDOUT_PERCENT]")
+@click.option("--salt", help="Of the experiment.  [default: SIDECAR_HOLDOUT_SALT]")
+@click.option("--since", help="When the experiment began (ISO 8601 or epoch).")
+@click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), help="SVG to write.")
+@click.option("--json", "as_json", is_flag=True, help="For machines.")
+def report(
+    file: Path,
+    percent: float | None,
+    salt: str | None,
+    since: str | None,
+    plot: Path | None,
+    as_json: bool,
+) -> None:
+    """Compare clicks, carts and purchases of both groups, from a file of events.
+
+    JSON Lines or CSV, plain or .gz, as for `sidecar backfill`. Who is in which group follows from
+    the shopper's id: nothing has to be logged for it.
+    """
+    from sidecar.updates import experiment as sums
+
+    loaded = settings()
+    search = replace(
+        loaded.search,
+        holdout_percent=loaded.search.holdout_percent if percent is None else percent,
+        holdout_salt=loaded.search.holdout_salt if salt is None else salt,
+    )
+    if not 0 < search.holdout_percent < 100:
+        raise ConfigError(
+            "--percent", search.holdout_percent, "above 0 and below 100: two groups to compare"
+        )
+    vocabulary = EventVocabulary().with_aliases(loaded.service.event_aliases)
+    try:
+        oldest = 0 if since is None else to_microseconds(since)
+    except ValueError:
+        raise ConfigError("--since", since, "a time in ISO 8601 or epoch") from None
+    personalised, holdout = sums.tally(_events(file, vocabulary, oldest), search)
+    lines = sums.compare(personalised, holdout)
+    sizes = len(personalised.shoppers), len(holdout.shoppers)
+    if not lines:
+        fail(f"{file}: {sizes[0]} shoppers were personalised, {sizes[1]} held out: nothing to say")
+    odds = sums.mismatch(*sizes, search.holdout_percent)
+    if plot is not None:
+        plot.write_text(sums.plot(lines), encoding="utf-8")
+    if as_json:
+        found = {
+            "shoppers": {"personalised": sizes[0], "holdout": sizes[1]},
+            "size_mismatch_p": odds,
+            "outcomes": [one._asdict() | {"verdict": one.verdict} for one in lines],
+        }
+        click.echo(json.dumps(found, indent=2))
+        return
+    click.echo(f"{sizes[0]} shoppers personalised, {sizes[1]} held out; intervals of 95 %\n")
+    for row in sums.table(lines):
+        click.echo(row)
+    if odds < sums.MISMATCH:
+        click.echo(
+            f"\nThe groups' sizes do not fit {search.holdout_percent:g} % (p = {odds:.1g}): events "
+            "of one group are missing, or percentage or salt are not those of the experiment. Do "
+            "not believe the figures above."
+        )
+
+
+def _events(file: Path, vocabulary: EventVocabulary, since: int) -> Iterator[CustomerEvent]:
+    """The file's events; what cannot be read is counted, and said at the end."""
+    from sidecar.updates.backfill import csv_rows, lines
+
+    is_csv = ".csv" in [suffix.lower() for suffix in file.suffixes]
+    refused, now = 0, time.time_ns() // 1000
+    with progress("events") as say:
+        rows: Iterator[str | Mapping[str, str]] = csv_rows(file) if is_csv else lines(file)
+        for number, row in enumerate(rows, 1):
+            say(number)
+            body = row if isinstance(row, str) else json.dumps(row)
+            # The same line twice is one event.
+            name = hashlib.sha256(body.encode("utf-8", "replace")).hexdigest()
+            try:
+                parsed = parse_message(body, message_id=name, sent_at=now, vocabulary=vocabulary)
+            except (MessageError, UnicodeError):
+                refused += 1
+                continue
+            for one in parsed.events:
+                if one.interaction.occurred_at >= since:
+                    yield one
+    if refused:
+        click.echo(f"{refused} lines are no events and were left out", err=True)
+
+
+experiment.add_command(report)
