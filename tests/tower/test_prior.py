@@ -71,4 +71,4 @@ def test_the_shipped_file_is_accepted() -> None:
     path = Path(__file__).parents[2] / "weights" / "user_tower.safetensors"
     tower = load_tower(path)
     assert tower.weights.metadata.architecture.dimension == 384
-    assert path.stat().st_size < 4 * 2**20, "a clone should stay small"
+    assert path.stat().st_size < 16 * 2**20, "a clone should stay small"
