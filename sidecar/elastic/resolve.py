@@ -19,10 +19,13 @@ class Resolved(NamedTuple):
         Concrete indices, sorted.
     fits : bool
         Whether at least one maps the vector field, and none maps it with another type or size.
+    documents : int
+        How many they hold together.
     """
 
     indices: tuple[str, ...]
     fits: bool
+    documents: int
 
 
 class Resolver:
@@ -59,18 +62,20 @@ class Resolver:
             try:
                 # filter_path leaves out indices without the field: the script knows what to
                 # do with their documents, so nothing needs to be asked about them.
-                answer = self._client.options(request_timeout=timeout_s).indices.get_mapping(
+                client = self._client.options(request_timeout=timeout_s)
+                answer = client.indices.get_mapping(
                     index=expression, filter_path=_paths(self._field)
                 )
+                documents = int(client.count(index=expression)["count"])
             except NotFoundError:
-                return Resolved((), False)
+                return Resolved((), False, 0)
         found = {index: _field(one, self._field) for index, one in answer.body.items()}
         mapped = [one for one in found.values() if one is not None]
         fits = bool(mapped) and all(
             one.get("type") == "dense_vector" and one.get("dims") == self._dimension
             for one in mapped
         )
-        return Resolved(tuple(sorted(found)), fits)
+        return Resolved(tuple(sorted(found)), fits, documents if fits else 0)
 
 
 def _paths(field: str) -> str:

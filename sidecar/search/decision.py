@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Literal, NamedTuple
 
 Action = Literal["rewritten", "fallback", "holdout", "bypassed", "untouched"]
-Kind = Literal["browse", "rescore", "none"]
+Kind = Literal["browse", "nearest", "rescore", "none"]
 
 ACTION_HEADER = "X-Sidecar-Action"
 REASON_HEADER = "X-Sidecar-Reason"
@@ -20,6 +20,7 @@ REASONS: Mapping[str, str] = MappingProxyType(
     {
         # rewritten
         "browse": "every match ties: ranked by the shopper's taste (script_score)",
+        "nearest": "every match ties, in a large catalogue: the nearest to the taste first (knn)",
         "scored": "best matches re-ranked by relevance and taste (rescore)",
         "multi": "a multi-search: each item was decided by itself",
         # fallback
@@ -67,6 +68,7 @@ REASONS: Mapping[str, str] = MappingProxyType(
         "explain": "explain or profile would show the shopper's vector",
         "own_ranking": "the request has its own rescore, rank or retriever",
         "collapse": "collapse with rescore needs Elasticsearch 8.15",
+        "catalogue_size": "a large catalogue on a server before 8.12",
         "request_cache": "request_cache=true: shoppers would fill the cache",
         "template": "a search template",
         "scroll_page": "a further page of a scroll",
@@ -80,7 +82,8 @@ class Verdict(NamedTuple):
     Parameters
     ----------
     kind : str
-        ``browse`` (wrap in script_score), ``rescore``, or ``none`` (leave it).
+        ``browse`` (wrap in script_score), ``nearest`` (the same for a large catalogue),
+        ``rescore``, or ``none`` (leave it).
     reason : str
         One of :data:`REASONS`.
     sorted : bool

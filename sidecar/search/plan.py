@@ -34,6 +34,11 @@ from sidecar.search.tastes import Known, Tastes
 
 log = logging.getLogger(__name__)
 
+#: Oldest server that takes ``knn`` as a clause of a query.
+KNN_CLAUSE = (8, 12)
+#: Documents up to which a browse request scores every match by script.
+BROWSE_LIMIT = 100_000
+
 
 class Planner:
     """Plans searches.
@@ -47,6 +52,9 @@ class Planner:
     breaker : Breaker, optional
     now : Callable
         Seconds since 1970-01-01 UTC.
+    browse_limit : int
+        Documents up to which a browse request scores every match by script, in time linear in
+        their number; in larger catalogues the ``window`` nearest of each shard come first.
     """
 
     def __init__(
@@ -57,6 +65,7 @@ class Planner:
         version: VersionSource = lambda: None,
         breaker: Breaker | None = None,
         now: Callable[[], float] = time.time,
+        browse_limit: int = BROWSE_LIMIT,
     ) -> None:
         self.settings = settings
         self.breaker = breaker or Breaker(settings.breaker_s)
@@ -64,6 +73,7 @@ class Planner:
         self._resolve = resolve
         self._version = version
         self._now = now
+        self._browse_limit = browse_limit
         self._bounded = Bounded()
         self._resolutions: ShortCache[Resolution | None] = ShortCache(settings.resolution_cache_s)
 
@@ -151,14 +161,24 @@ class Planner:
         resolution = self._resolution(search.expression, deadline)
         if resolution is None or not resolution.fits:
             return left("untouched", "unresolved" if resolution is None else "mapping", body, edit)
+        kind, reason = verdict.kind, verdict.reason
+        if self._is_too_large(verdict, resolution):
+            if (self._version() or (0, 0)) < KNN_CLAUSE:
+                return left("untouched", "catalogue_size", body, edit)
+            kind = reason = "nearest"
         impact = impact_for(told.impact, resolution.indices, self.settings)
         if impact <= 0:
             return left("bypassed", "impact_zero", body, edit)
         strength = boost(impact, known.pin.evidence, self.settings)
         taste = Taste(known.pin.vector_json, strength, known.pin.calibration)
-        text = personalise(body, verdict.kind, taste, self.settings, edit).encode()
+        text = personalise(body, kind, taste, self.settings, edit).encode()
         deadline.left()
-        return Plan(Decision("rewritten", verdict.reason), text, original(body, edit), True, key)
+        return Plan(Decision("rewritten", reason), text, original(body, edit), True, key)
+
+    def _is_too_large(self, verdict: Verdict, resolution: Resolution) -> bool:
+        # Who asks for the cosine's exact score gets it, and pays for it.
+        exact = self.settings.formula == "cosine"
+        return verdict.kind == "browse" and not exact and resolution.documents > self._browse_limit
 
     def _fallback(
         self,

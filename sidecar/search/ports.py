@@ -49,10 +49,13 @@ class Resolution(NamedTuple):
     fits : bool
         Whether each maps the vector field as needed, or not at all; ``False`` where there is
         no index, or none with the field.
+    documents : int
+        How many they hold together.
     """
 
     indices: tuple[str, ...]
     fits: bool
+    documents: int = 0
 
 
 class Pin(NamedTuple):

@@ -49,24 +49,25 @@ def personalise(
     body : ObjectText, optional
         ``None`` for a search without a body.
     kind : str
-        ``browse`` or ``rescore``.
+        ``browse``, ``nearest`` or ``rescore``.
     taste : Taste
     settings : SearchSettings
     edit : tuple, optional
         The cut of the sidecar's own block.
     """
+    wrap = _nearest if kind == "nearest" else _wrapped
     if body is None:
-        return "{" + _wrapped('{"match_all":{}}', taste, settings) + "}"
+        return "{" + wrap('{"match_all":{}}', taste, settings) + "}"
     edits, removed = _cut(body, edit)
     if kind == "rescore":
         edits.append(insertion(body, _rescore(taste, settings), removed))
     elif "query" in body.members:
         query = body.members["query"]
         # The key is written again too: "query":X becomes "query":{"script_score":...X...}.
-        fragment = _wrapped(body.source("query"), taste, settings)
+        fragment = wrap(body.source("query"), taste, settings)
         edits.append((query.start, query.end, fragment))
     else:
-        fragment = _wrapped('{"match_all":{}}', taste, settings)
+        fragment = wrap('{"match_all":{}}', taste, settings)
         edits.append(insertion(body, fragment, removed))
     return splice(body.text, edits)
 
@@ -107,6 +108,16 @@ def _wrapped(query: str, taste: Taste, settings: SearchSettings) -> str:
         parameters = _parameters(taste)
     script = f'{{"source":{source},"params":{parameters}}}'
     return f'"query":{{"script_score":{{"query":{query},"script":{script}}}}}'
+
+
+def _nearest(query: str, taste: Taste, settings: SearchSettings) -> str:
+    # The clause adds to the score of the nearest and asks nothing of the others: the hits stay.
+    # As its filter, the query sees to it that the nearest are among the matches.
+    clause = (
+        f'{{"knn":{{"field":"{settings.vector_field}","query_vector":{taste.vector_json},'
+        f'"num_candidates":{settings.window},"filter":{query},"boost":{taste.boost:.9g}}}}}'
+    )
+    return f'"query":{{"bool":{{"must":[{query}],"should":[{clause}]}}}}'
 
 
 def _rescore(taste: Taste, settings: SearchSettings) -> str:

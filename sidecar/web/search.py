@@ -5,7 +5,7 @@ from __future__ import annotations
 from sidecar.elastic.resolve import Resolver
 from sidecar.elastic.users import User, Users
 from sidecar.search.observe import Observer
-from sidecar.search.plan import Planner
+from sidecar.search.plan import BROWSE_LIMIT, Planner
 from sidecar.search.ports import Model, PinStore, Resolution, Shopper, ShopperLookup, VersionSource
 from sidecar.search.proxy import Proxy
 from sidecar.search.settings import SearchSettings
@@ -29,6 +29,7 @@ def search_proxy(
     observer: Observer | None = None,
     ca_certs: str = "",
     api_key: str | None = None,
+    browse_limit: int = BROWSE_LIMIT,
 ) -> Proxy:
     """The proxy, ready to be served.
 
@@ -50,6 +51,8 @@ def search_proxy(
     api_key : str, optional
         Encoded key of the sidecar's own account, empty for none: shoppers are read on
         connections of their own. ``None``: through ``users``, which takes longer.
+    browse_limit : int
+        Documents up to which a browse request scores every match by script.
 
     Raises
     ------
@@ -83,7 +86,7 @@ def search_proxy(
         max_connections=settings.max_connections,
         ca_certs=ca_certs or None,
     )
-    planner = Planner(settings, tastes, resolved, version)
+    planner = Planner(settings, tastes, resolved, version, browse_limit=browse_limit)
     observer.watch_breakers(planner.breaker.count)
     return Proxy(upstream, planner, observer)
 

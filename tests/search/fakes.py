@@ -57,6 +57,8 @@ class World:
         pins: PinStore | None = None,
         fits: bool = True,
         model: Model | None = MODEL,
+        documents: int = 1000,
+        version: tuple[int, int] | None = (8, 15),
         **settings: Any,
     ) -> None:
         self.shoppers = dict(shoppers or {})
@@ -68,7 +70,7 @@ class World:
         self.settings = SearchSettings(**settings)
         tastes = Tastes(self.lookup, lambda: model, self.settings, pins, self.outcomes.append)
         self.planner = Planner(
-            self.settings, tastes, lambda e, s: Resolution((e,), fits), lambda: (8, 15)
+            self.settings, tastes, lambda e, s: Resolution((e,), fits, documents), lambda: version
         )
 
     def lookup(self, customer_id: str, seconds: float) -> Shopper | None:

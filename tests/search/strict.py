@@ -37,6 +37,22 @@ def refusals(
     if isinstance(query, dict) and "script_score" in query:
         wrong += _script_score(query["script_score"])
         wrong += [f"{key} would change its meaning" for key in ("min_score",) if key in sent]
+    return wrong + _nearest(query)
+
+
+def _nearest(query: Any) -> list[str]:
+    """The clause that is added in large catalogues, if it is there."""
+    should = query.get("bool", {}).get("should") if isinstance(query, dict) else None
+    if not isinstance(should, list) or not should or "knn" not in should[0]:
+        return []
+    clause = should[0]["knn"]
+    wrong = []
+    if set(clause) != {"field", "query_vector", "num_candidates", "filter", "boost"}:
+        wrong.append("knn is malformed")
+    if not 1 <= clause["num_candidates"] <= 10_000 or not clause["boost"] >= 0:
+        wrong.append("knn: a number is out of range")
+    if len(clause["query_vector"]) != 384 or not any(clause["query_vector"]):
+        wrong.append("knn: the vector has another size, or is zero")
     return wrong
 
 

@@ -46,7 +46,7 @@ def test_every_reason_that_a_request_alone_decides_has_a_row() -> None:
         # by the shopper, the server, the settings or the transport: tested where they are decided
         "multi", "no_vector", "expired", "no_shopper", "other_space", "holdout", "disabled",
         "impact_zero", "deadline", "lookup_failed", "no_weights", "breaker_open", "rewrite_failed",
-        "fault", "page_one", "mapping", "unresolved", "not_json", "body_too_large", "unparsable",
+        "fault", "page_one", "nearest", "catalogue_size", "mapping", "unresolved", "not_json", "body_too_large", "unparsable",
         "duplicate_key", "bad_instruction", "template", "scroll_page",
     }  # fmt: skip
     assert {row.reason for row in ROWS} | decided_elsewhere == set(REASONS)

@@ -104,12 +104,18 @@ parameters = st.dictionaries(
 )
 
 
-@given(bodies, parameters, st.sampled_from([None, "c1", "nobody", "", "a,b", "\xff", "x" * 600]))
+@given(
+    bodies,
+    parameters,
+    st.sampled_from([None, "c1", "nobody", "", "a,b", "\xff", "x" * 600]),
+    st.sampled_from([10, 10**9]),
+)
 @quick
 def test_planning_never_fails_and_sends_nothing_that_is_refused(
-    body: bytes, told: dict[str, str], customer: str | None
+    body: bytes, told: dict[str, str], customer: str | None, documents: int
 ) -> None:
-    world = World({"c1": shopper()}, fallback_sort='[{"price":"desc"}]')
+    shoppers = {"c1": shopper()}
+    world = World(shoppers, fallback_sort='[{"price":"desc"}]', documents=documents)
     environ = {} if customer is None else {"HTTP_X_CUSTOMER_ID": customer}
     plan = world.planner.plan(Search("products", told, environ, body))
     assert plan.decision.reason in REASONS
@@ -233,3 +239,21 @@ def test_the_hits_are_the_same_and_only_their_order_changes(
         if ranked.decision[0] == "untouched":
             assert ids == [hit["_id"] for hit in after["hits"]["hits"]]
     upstream.close()
+
+
+@pytest.mark.parametrize(
+    ("sort", "more", "told"),
+    [
+        ([{"price": "asc"}], {}, {}),
+        ("_score", {"search_after": [1]}, {}),
+        ("_score", {}, {"scroll": "1m"}),
+        ("_score", {"sizes": 1}, {}),
+        ("_score", {"ext": {"sidecar": {}}}, {}),
+    ],
+)
+def test_the_validator_sees_what_it_is_for(sort: Any, more: Any, told: dict[str, str]) -> None:
+    plan = World({"c1": shopper()}).plan('{"query":{"match":{"name":"shoe"}}}')
+    assert plan.body is not None
+    assert refusals(plan.body, {}) == []
+    broken = {**json.loads(plan.body), "sort": sort, **more}
+    assert refusals(dumped(broken), told)

@@ -133,6 +133,26 @@ def test_formula_cosine_is_the_articles(shop: Shop) -> None:
         assert score == pytest.approx(expected, abs=1e-4)
 
 
+def test_in_a_large_catalogue_the_nearest_come_first(shop: Shop) -> None:
+    shop.likes("c1", 5)
+    proxy = shop.replica(browse_limit=COUNT - 1, window=10)
+    query = {"bool": {"filter": [{"range": {"popularity": {"lt": 30}}}]}}
+    plain = [i for i, _ in shop.hits(proxy, {"query": query, "size": COUNT}, "nobody")]
+    got = shop.search(proxy, {"query": query, "size": COUNT})
+    assert got.decision == ("rewritten", "nearest")
+    ranked = [hit["_id"] for hit in got.json()["hits"]["hits"]]
+    assert sorted(ranked) == sorted(plain)
+    with_vector = [i for i in range(30) if i % 8 != 7]
+    nearest = sorted(with_vector, key=lambda i: -float(unit(5) @ unit(i)))[:10]
+    assert ranked[:10] == [str(i) for i in nearest]
+    pages = [
+        i
+        for start in range(0, 30, 7)
+        for i, _ in shop.hits(proxy, {"query": query, "from": start, "size": 7})
+    ]
+    assert pages == ranked
+
+
 def test_the_fallback(shop: Shop) -> None:
     shop.likes("old", 5, age_s=49 * 3600)
     proxy = shop.replica(fallback_sort='[{"popularity":"desc"}]')
@@ -181,7 +201,7 @@ def test_what_expressions_stand_for(shop: Shop, unique: str) -> None:
     for expression in (f"{unique}-bad", f"{unique}-small", f"{unique}-plain", f"{unique}-*"):
         assert not resolve(expression, 10).fits, expression
     for expression in (f"{unique}-none", f"{unique}-none*"):
-        assert resolve(expression, 10) == ((), False)
+        assert resolve(expression, 10) == ((), False, 0)
     assert not Resolver(client, "a.b", 384)(shop.index, 10).fits
 
 

@@ -69,6 +69,16 @@ def test_browse(body: str, expected: str) -> None:
     assert personalise(parsed, "browse", TASTE, SETTINGS, edit) == expected
 
 
+def test_browse_in_a_large_catalogue() -> None:
+    query = '{"bool":{"filter":{"term":{"c":"x"}}}}'
+    body = parse_object(f'{{"query":{query},"size":3}}'.encode())
+    assert personalise(body, "nearest", TASTE, SETTINGS) == (
+        f'{{"query":{{"bool":{{"must":[{query}],"should":[{{"knn":{{"field":"product_vector",'
+        f'"query_vector":[0.5,-0.5],"num_candidates":500,"filter":{query},"boost":0.8}}}}]}}}}'
+        ',"size":3}'
+    )
+
+
 def test_browse_without_a_body() -> None:
     assert personalise(None, "browse", TASTE, SETTINGS) == "{" + wrapped('{"match_all":{}}') + "}"
 

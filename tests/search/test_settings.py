@@ -197,6 +197,19 @@ def test_decisions_about_shoppers() -> None:
     assert world.plan("{}", expression="logs").decision == ("untouched", "index")
 
 
+def test_a_large_catalogue_is_not_scored_by_script() -> None:
+    shoppers = {"c1": shopper()}
+    world = World(shoppers, documents=100_001)
+    assert world.plan("{}").decision == ("rewritten", "nearest")
+    assert world.plan(MATCH).decision == ("rewritten", "scored")
+    assert World(shoppers, documents=100_000).plan("{}").decision == ("rewritten", "browse")
+    exact = World(shoppers, documents=100_001, formula="cosine")
+    assert exact.plan("{}").decision == ("rewritten", "browse")
+    for version in ((8, 11), None):
+        old = World(shoppers, documents=100_001, version=version)
+        assert old.plan("{}").decision == ("untouched", "catalogue_size")
+
+
 @pytest.mark.parametrize("value", [0.0, np.nan, np.inf])
 def test_a_vector_that_could_not_be_sent_is_none(value: float) -> None:
     broken = replace(shopper(), vector=np.full(384, value, dtype=np.float32))
