@@ -74,7 +74,9 @@ class Shop:
             user = replace(user, seq_no=stored.seq_no, primary_term=stored.primary_term)
         self.users.put_many([user])
 
-    def replica(self, api_key: str | None = "", **settings: Any) -> Proxy:
+    def replica(
+        self, api_key: str | None = "", browse_limit: int = 100_000, **settings: Any
+    ) -> Proxy:
         told = SearchSettings(
             product_indices=(self.index,), shopper_cache_s=0, deadline_ms=5000, **settings
         )
@@ -88,6 +90,7 @@ class Shop:
             version=lambda: (8, 15),
             pins=StoredPins(pages),
             api_key=api_key,
+            browse_limit=browse_limit,
         )
 
     def search(self, proxy: Proxy, body: dict[str, Any], customer: str = "c1") -> Any:
