@@ -102,6 +102,55 @@ def _cosine(mix: F32, unit: F32) -> float:
     return float(mix @ unit) / norm if norm > 0 else 0.0
 
 
+@dataclass(frozen=True)
+class Reason:
+    """Why a product is near a shopper: one product of the history.
+
+    Parameters
+    ----------
+    interaction : Interaction
+        The one with that product which counts most.
+    part : float
+        What it adds to the nearness, over the sum of what all add in either direction; 0 to 1.
+    """
+
+    interaction: Interaction
+    part: float
+
+
+def reasons(
+    explanation: Explanation, vectors: Mapping[str, F32], product: F32, most: int = 3
+) -> list[Reason]:
+    """What of the history makes a product near, strongest first.
+
+    The cosine of the history's mix with a product is a sum over the history: share times cosine.
+
+    Parameters
+    ----------
+    explanation : Explanation
+    vectors : Mapping[str, float32 array of shape (D,)]
+        Unit vectors of the history's products.
+    product : float32 array of shape (D,)
+        Unit vector of the product in question.
+    most : int
+        How many reasons.
+    """
+    added: dict[str, float] = {}
+    strongest: dict[str, tuple[float, Interaction]] = {}
+    for one in explanation.influences:
+        name = one.interaction.product_id
+        if one.share is None or name not in vectors:
+            continue
+        amount = one.share * float(vectors[name] @ product)
+        added[name] = added.get(name, 0.0) + amount
+        strongest[name] = max(
+            strongest.get(name, (amount, one.interaction)), (amount, one.interaction)
+        )
+    total = sum(map(abs, added.values()))
+    ranked = sorted(added, key=lambda name: (-added[name], name))[:most]
+    return [Reason(strongest[name][1], added[name] / total) for name in ranked if added[name] > 0]
+
+
 def deed(event: str) -> str:
     """An event in the past tense: ``added to the cart``."""
     return _WORDS.get(event) or event.removeprefix("product_").replace("_", " ")

@@ -27,7 +27,7 @@ from sidecar.web.shoppers import Shoppers
 from sidecar.web.trending import Trends
 from sidecar.web.ui import glance
 from sidecar.web.ui.pages import Inspected, inspector_blueprint
-from sidecar.web.users import users_blueprint
+from sidecar.web.users import explain_blueprint, users_blueprint
 from sidecar.web.weights_routes import WeightsControl, weights_blueprint
 
 
@@ -97,6 +97,7 @@ def own_blueprints(parts: OwnParts) -> list[Blueprint]:
         auth_blueprint(parts.guard),
         inspector_blueprint(inspected),
         users_blueprint(shoppers, forget_one),
+        explain_blueprint(shoppers),
         recommendations_blueprint(recommender),
     ]
     if parts.send is not None:

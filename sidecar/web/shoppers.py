@@ -5,14 +5,20 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from sidecar.contract.history import is_expired
 from sidecar.contract.weights import F32
 from sidecar.elastic.users import User
 from sidecar.tower.load import Tower
-from sidecar.updates.explain import Explanation, Influence, deed, explain, in_words
+from sidecar.updates.explain import (
+    Explanation,
+    Reason,
+    ago,
+    deed,
+    explain,
+    reasons,
+)
 
 #: Where catalogues keep a product's name.
 NAME_FIELDS = ("name", "title", "product_name", "label")
@@ -48,6 +54,8 @@ class Portrait:
     explanation : Explanation
     products : Mapping[str, Mapping]
         Sources of the history's products, by id.
+    vectors : Mapping[str, float32 array of shape (D,)]
+        Their vectors, of those that have one.
     evidence : float
         Sum of the event weights of the history.
     expired : bool
@@ -61,10 +69,25 @@ class Portrait:
     user: User
     explanation: Explanation
     products: Mapping[str, Mapping[str, Any]]
+    vectors: Mapping[str, F32]
     evidence: float
     expired: bool
     current: bool
     now: float
+
+
+class Why(NamedTuple):
+    """Why a product is near a shopper.
+
+    Parameters
+    ----------
+    similarity : float
+        Cosine of the user vector and the product.
+    because : list[Reason]
+    """
+
+    similarity: float
+    because: list[Reason]
 
 
 class Shoppers:
@@ -120,49 +143,37 @@ class Shoppers:
             user,
             explain(user.history, vectors, tower),
             self._documents.get(wanted),
+            vectors,
             sum(known.get(i.event, 0.0) for i in user.history),
             is_expired(user.history, int(now * 1e6), metadata.limits),
             user.weights == weights.fingerprint,
             now,
         )
 
+    def why(self, portrait: Portrait, product_ids: Iterable[str]) -> dict[str, Why]:
+        """Why these products are near the shopper or not; those without a vector are left out.
 
-def as_json(portrait: Portrait) -> dict[str, Any]:
-    """The answer of ``GET /_sidecar/users/{id}``."""
-    user, now = portrait.user, portrait.now
-    return {
-        "customer_id": user.customer_id,
-        "history": [_entry(one, portrait) for one in portrait.explanation.influences],
-        "vector": {
-            "exists": user.vector is not None,
-            "updated_at": iso(user.updated_at / 1e3),
-            "age_seconds": round(max(0.0, now - user.updated_at / 1e3), 3),
-            "expired": portrait.expired,
-            "from_own_products": _rounded(portrait.explanation.from_products),
-            "weights": user.weights,
-            "made_by_served_weights": portrait.current,
-            "product_space": user.product_space,
-        },
-        "evidence": round(portrait.evidence, 3),
-        "merged_into": list(user.merged_into),
-        "waiting_for": list(user.waiting_for),
-    }
+        Raises
+        ------
+        UnreachableError, RefusedError
+        """
+        space = self._tower_of().weights.product_space
+        taste = portrait.explanation.vector
+        found = self._vectors.get(product_ids, space) if taste is not None else {}
+        return {
+            name: Why(
+                float(vector @ taste), reasons(portrait.explanation, portrait.vectors, vector)
+            )
+            for name, vector in found.items()
+            if taste is not None
+        }
 
 
-def _entry(influence: Influence, portrait: Portrait) -> dict[str, Any]:
-    one = influence.interaction
-    source = portrait.products.get(one.product_id)
-    return {
-        "product_id": one.product_id,
-        "product": None if source is None else name_of(source, one.product_id),
-        "event": one.event,
-        "event_id": one.event_id,
-        "occurred_at": iso(one.occurred_at / 1e6),
-        "age_seconds": round(max(0.0, portrait.now - one.occurred_at / 1e6), 3),
-        "share": _rounded(influence.share),
-        "in_words": in_words(influence, portrait.now),
-        "did": deed(one.event),
-    }
+def reason_in_words(reason: Reason, portrait: Portrait) -> str:
+    """``like Potato chips 11 oz, bought 11 minutes ago``."""
+    one = reason.interaction
+    name = name_of(portrait.products.get(one.product_id, {}), one.product_id)
+    return f"like {name}, {deed(one.event)} {ago(portrait.now - one.occurred_at / 1e6)}"
 
 
 def name_of(source: Mapping[str, Any], product_id: str) -> str:
@@ -172,13 +183,3 @@ def name_of(source: Mapping[str, Any], product_id: str) -> str:
         if isinstance(value, str) and value.strip():
             return value
     return product_id
-
-
-def iso(seconds: float) -> str:
-    """A time as ``2026-01-31T12:00:00.000Z``."""
-    moment = datetime.fromtimestamp(seconds, UTC)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def _rounded(value: float | None) -> float | None:
-    return None if value is None else round(value, 4)

@@ -78,6 +78,8 @@ def test_answers_are_as_described(shop: Shop, tmp_path_factory: pytest.TempPathF
     check("Live", ask("GET", f"{base}/health/live").json)
     check("Ready", ask("GET", f"{base}/health/ready").json)
     check("Shopper", ask("GET", f"{base}/users/documented").json)
+    body = {"customer_id": "documented", "product_ids": ["tea-2", "lamps-1", "unheard"]}
+    check("Why", ask("POST", f"{base}/explain", body).json)
     for path in ("recommendations/documented", "similar/tea-1", "trending"):
         check("Hits", ask("GET", f"{base}/{path}?exclude=seen&diversity=0.2").json)
     events = [event("documented", "tea-1", "purchase"), event("documented", "tea-1", "dance")]

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from sidecar.contract.history import Interaction
 from sidecar.elastic.activity import Active
-from sidecar.updates.explain import Influence, ago, explain, in_words, percent
+from sidecar.updates.explain import Influence, ago, explain, in_words, percent, reasons
 from sidecar.web.diversity import mmr
 from sidecar.web.trending import trending
 from tests.web_api.stack import tower, vector
@@ -139,3 +139,30 @@ def test_nobody_makes_a_trend_alone() -> None:
     old = Active("old", 0, (("gone", "product_purchased", at - 4 * 86_400 * 10**6),))
     found = trending([loud, *crowd, old], {"product_purchased": 8.0}, now)
     assert found == [("ours", 16.0), ("mine", 8.0)]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.integers(0, 3), min_size=1, max_size=20), st.integers(0, 3))
+def test_reasons_are_the_terms_of_the_cosine(kinds: list[int], asked: int) -> None:
+    """Untrained, there is no shift: what the history adds up to is the cosine itself."""
+    history = tuple(
+        Interaction(10**15 + i * 10**9, f"e{i}", f"p{kind}", "product_clicked", 0)
+        for i, kind in enumerate(kinds)
+    )
+    vectors = {f"p{kind}": vector(kind, 0) for kind in range(4)}
+    found = explain(history, vectors, tower())
+    product = vector(asked, 1)
+    given_ = reasons(found, vectors, product, most=20)
+    assert [one.part for one in given_] == sorted((one.part for one in given_), reverse=True)
+    assert sum(one.part for one in given_) <= 1 + 1e-6
+    if asked in kinds:
+        assert given_[0].interaction.product_id == f"p{asked}"
+    mix = sum(
+        (one.share or 0) * float(vectors[one.interaction.product_id] @ product)
+        for one in found.influences
+    )
+    assert found.vector is not None
+    length = np.linalg.norm(
+        sum((one.share or 0) * vectors[one.interaction.product_id] for one in found.influences)
+    )
+    assert float(found.vector @ product) == pytest.approx(mix / length, abs=1e-5)

@@ -115,3 +115,27 @@ def test_more_than_500_events_are_refused(shop: Shop) -> None:
     answer = ask("POST", f"{shop.url}/_sidecar/events", events)
     assert answer.status == 400
     assert answer.json["error"] == "too_many"
+
+
+def test_a_product_is_explained_by_the_shoppers_own(shop: Shop) -> None:
+    shop.send(event("why", "tea-1", "purchase"), event("why", "lamps-1", "select_item"))
+    shop.wait_for("why", 2)
+    body = {"customer_id": "why", "product_ids": ["tea-5", "lamps-4", "books-1", "unheard-of"]}
+    answer = ask("POST", f"{shop.url}/_sidecar/explain", body)
+    tea, lamp, book, unheard = answer.json["products"]
+    assert tea["because"][0]["product_id"] == "tea-1"
+    assert tea["because"][0]["in_words"] == "like tea <b>number</b> 1, bought just now"
+    assert lamp["because"][0]["product_id"] == "lamps-1"
+    assert tea["similarity"] > lamp["similarity"] > book["similarity"]
+    assert unheard == {"product_id": "unheard-of", "similarity": None, "because": []}
+    assert 0.9 < tea["because"][0]["part"] <= 1
+
+
+@pytest.mark.parametrize(
+    "body",
+    [{}, [], {"customer_id": "why", "product_ids": []}, {"customer_id": "why", "product_ids": "x"},
+     {"customer_id": "why", "product_ids": ["x"] * 101}, {"customer_id": "", "product_ids": ["x"]},
+     {"customer_id": "why", "product_ids": [True]}],
+)  # fmt: skip
+def test_what_cannot_be_explained_is_400(shop: Shop, body: object) -> None:
+    assert ask("POST", f"{shop.url}/_sidecar/explain", body).status == 400

@@ -67,6 +67,10 @@ def test_the_same_search_stands_side_by_side(shop: Shop, tab: Tab, lamp_fan: str
     assert set(kinds(tab, "Plain")) != {"lamps"}
     assert tab.page.locator("li.up .move").count() > 0
     scores = tab.page.get_by_role("region", name=re.compile("Personalised")).locator(".score")
+    assert (
+        "like lamps <b>number</b> 1, added to the cart"
+        in tab.page.locator(".because").first.inner_text()
+    )
     values = [float(one.replace("score", "")) for one in scores.all_inner_texts()]
     assert values == sorted(values, reverse=True)
 
@@ -201,6 +205,7 @@ def test_it_all_works_without_javascript(browser: Browser, shop: Shop, lamp_fan:
         assert set(kinds(tab, "Personalised")) <= set(KINDS)
         tab.page.get_by_label("Search for").fill("books")
         tab.page.get_by_role("button", name="Search").click()
+        tab.page.get_by_text("12 matches").wait_for()
         assert set(kinds(tab, "Personalised")) == {"books"}
         tab.page.locator("#results [value=click]").first.click()
         tab.page.get_by_text("went through the queue").wait_for()

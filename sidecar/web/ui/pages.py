@@ -27,7 +27,7 @@ from sidecar.web.auth import COOKIE, SESSION_S, Guard
 from sidecar.web.comparison import Comparison
 from sidecar.web.events import SendEvents
 from sidecar.web.recommend import Recommender
-from sidecar.web.shoppers import Shoppers, name_of
+from sidecar.web.shoppers import Shoppers, name_of, reason_in_words
 from sidecar.web.ui import glance
 from sidecar.web.ui.rows import SHOWN, rows
 from sidecar.web.wanted import Wanted
@@ -128,14 +128,23 @@ def inspector_blueprint(shown: Inspected) -> Blueprint:
             portrait.evidence if portrait else 0.0,
             asked["impact"],
         )
-        personal = compared.personal
+        personal = None
+        if compared.personal is not None and portrait is not None:
+            personal = rows(compared.personal, compared.plain)
+            why = shown.shoppers.why(portrait, [row.product_id for row in personal])
+            personal = [
+                row._replace(because=reason_in_words(found.because[0], portrait))
+                if (found := why.get(row.product_id)) and found.because
+                else row
+                for row in personal
+            ]
         return _page(
             "shopper.html",
             **asked,
             portrait=portrait,
             summary=glance.summary(portrait) if portrait else [],
             plain=rows(compared.plain),
-            personal=None if personal is None else rows(personal, compared.plain),
+            personal=personal,
             total=compared.total,
             shown=SHOWN,
             can_act=shown.send is not None,

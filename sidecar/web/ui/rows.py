@@ -22,6 +22,8 @@ class Row(NamedTuple):
     moved : int or None
         Places up (down where negative) against the plain list; ``None`` where that is not
         known: it came from beyond what was read.
+    because : str
+        Which of the shopper's own products it is like.
     """
 
     product_id: str
@@ -29,6 +31,7 @@ class Row(NamedTuple):
     details: str
     score: str
     moved: int | None = 0
+    because: str = ""
 
     @property
     def sign(self) -> str:
