@@ -218,14 +218,14 @@ class Consumer:
         backoff = self._backoff()
         while batch:
             handled = self._handler.handle(batch)
-            self._settle(handled)
-            batch = handled.again
             if handled.fault is None:
                 self._health.works("storing")
-                if len(handled.stored) + len(handled.poison) + len(handled.refused):
+                if len(handled.again) < len(batch):
                     backoff.reset()
             else:
                 self._health.fault("storing", handled.fault)
+            self._settle(handled)
+            batch = handled.again
             if batch and pause(backoff.next(), stop, halt):
                 return
 

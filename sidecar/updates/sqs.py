@@ -154,18 +154,20 @@ class Queue:
         return [received(raw, now) for raw in answer.get("Messages", ())]
 
     def delete(self, messages: Sequence[Received]) -> list[Received]:
-        """Delete messages; those that could not be deleted now come back.
+        """Delete messages; those come back that could not be deleted now. One whose receipt is no
+        longer good does not: it will be delivered again, and there is nothing to try.
 
         Raises
         ------
         UnreachableError, RefusedError
         """
-        return self._each(
+        failed = self._each(
             messages,
             "deleting from",
             self._client.delete_message_batch,
             lambda m: {"ReceiptHandle": m.receipt},
         )
+        return [message for message, ours in failed if not ours]
 
     def hide(self, messages: Sequence[Received], seconds: int) -> list[Received]:
         """Hide messages from other consumers for that long from now (0: release them); those for
@@ -175,12 +177,13 @@ class Queue:
         ------
         UnreachableError, RefusedError
         """
-        return self._each(
+        failed = self._each(
             messages,
             "changing visibility in",
             self._client.change_message_visibility_batch,
             lambda m: {"ReceiptHandle": m.receipt, "VisibilityTimeout": seconds},
         )
+        return [message for message, _ in failed]
 
     def _each(
         self,
@@ -188,14 +191,18 @@ class Queue:
         doing: str,
         call: Callable[..., Any],
         entry: Callable[[Received], dict[str, Any]],
-    ) -> list[Received]:
-        failed: list[Received] = []
+    ) -> list[tuple[Received, bool]]:
+        """What failed, and whether by our own fault: then there is no use in trying again."""
+        failed: list[tuple[Received, bool]] = []
         for start in range(0, len(messages), MAX_BATCH):
             chunk = messages[start : start + MAX_BATCH]
             entries = [{"Id": str(i), **entry(message)} for i, message in enumerate(chunk)]
             with errors(f"{doing} {self.name}"):
                 answer = call(QueueUrl=self.url, Entries=entries)
-            failed += [chunk[int(one["Id"])] for one in answer.get("Failed", ())]
+            failed += [
+                (chunk[int(one["Id"])], bool(one.get("SenderFault")))
+                for one in answer.get("Failed", ())
+            ]
         return failed
 
     def send(self, messages: Iterable[Outgoing]) -> list[str | None]:

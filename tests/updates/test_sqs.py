@@ -15,7 +15,7 @@ from sidecar.embedded.process import free_port
 from sidecar.updates.envelopes import MESSAGE_ID, SENT_AT, Outgoing
 from sidecar.updates.publish import group_id, send_events
 from sidecar.updates.sqs import Queue, errors
-from updates.fakes import event
+from updates.fakes import event, message
 
 if TYPE_CHECKING:
     from updates.conftest import MakeQueue
@@ -80,6 +80,22 @@ def test_every_answer_belongs_to_a_family(
         with pytest.raises(family, match=says) as caught:
             offline.receive(wait_s=0, visibility_s=30)
     assert "\n" not in str(caught.value)
+
+
+def test_deletions_are_tried_again_only_where_that_can_help(offline: Queue) -> None:
+    messages = [message("x", name) for name in ("done", "stale", "busy")]
+    failures = [
+        {"Id": "1", "SenderFault": True, "Code": "ReceiptHandleIsInvalid"},
+        {"Id": "2", "SenderFault": False, "Code": "InternalError"},
+    ]
+    with Stubber(offline._client) as stub:
+        done = [{"Id": "0"}]
+        stub.add_response("delete_message_batch", {"Successful": done, "Failed": failures})
+        assert [one.message_id for one in offline.delete(messages)] == ["busy"]
+        stub.add_response(
+            "change_message_visibility_batch", {"Successful": done, "Failed": failures}
+        )
+        assert [one.message_id for one in offline.hide(messages, 30)] == ["stale", "busy"]
 
 
 def test_no_credentials_is_said_plainly() -> None:
