@@ -78,11 +78,15 @@ def run_stub(port: int) -> None:
         answer(BIG),
     )
 
+    count = answer(b'{"count":1000}')
+
     def respond(line: bytes, body: bytes) -> bytes:
         if b"/_doc/" in line:
             return user
         if b"/_mapping" in line:
             return mappings
+        if b"/products/_count" in line:
+            return count
         return big if b"/big" in line else hits
 
     stub(port, respond)
@@ -194,6 +198,14 @@ def request(path: str, body: bytes = b"", customer: str = "") -> bytes:
     return "\r\n".join([*lines, "", ""]).encode() + body
 
 
+def check_rewritten(port: int, raw: bytes) -> None:
+    """See that what is measured is what is meant."""
+    with socket.create_connection(("127.0.0.1", port)) as sock:
+        sock.sendall(raw)
+        if b"X-Sidecar-Action: rewritten" not in (got := sock.recv(65_536)):
+            sys.exit(f"not rewritten: {got[:400]!r}")
+
+
 def peak_mb(pid: int) -> float:
     """The highest resident size of a process or one of its children, in megabytes."""
     pids = [pid, *map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())]
@@ -224,6 +236,8 @@ def main() -> None:
             "sidecar, rewritten, shopper looked up": (cold, search),
             "one GET of the shopper, direct": (up, b"GET /sidecar-users/_doc/c1 HTTP/1.1\r\n\r\n"),
         }
+        for port in (front, cold):
+            check_rewritten(port, search)
         best: dict[str, tuple[float, float, float]] = {}
         for _ in range(told.rounds):
             for name, (port, raw) in rows.items():
