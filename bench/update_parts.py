@@ -7,6 +7,7 @@ import json
 import os
 import random
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -40,6 +41,11 @@ from sidecar.updates.sqs import Queue  # noqa: E402
 USERS, PRODUCTS = "bench-users", "bench-products"
 EVENTS = ("product_viewed", "product_clicked", "product_added_to_cart", "product_purchased")
 assert REASONS
+
+
+def leave_nothing_behind() -> None:
+    """End with the servers that were started, when told to end."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
 
 
 @contextmanager

@@ -199,14 +199,14 @@ def memory(options: argparse.Namespace) -> dict[str, Any]:
             stored[0] += 1
 
         seen: list[tuple[int, float]] = []
-        chunk = 5_000
-        with consuming(queue, users, products, on_stored):
-            for start in range(0, options.memory_events, chunk):
-                parts.fill(queue, parts.bodies(chunk, options.shoppers, seed=start))
-                wait(lambda start=start: stored[0] >= start + chunk)  # type: ignore[misc]
+        count, step = options.memory_events, 5_000
+        feeding = parts.feeder(queue, count, options.shoppers)
+        with feeding, consuming(queue, users, products, on_stored):
+            for reached in range(step, count + 1, step):
+                wait(lambda reached=reached: stored[0] >= reached)  # type: ignore[misc]
                 seen.append((stored[0], parts.Memory.now()))
-                say(f"  {stored[0]} events, {seen[-1][1]:.0f} MB")
-        # The first chunk fills caches and pools.
+                say(f"  {stored[0]} events, {seen[-1][1]:.1f} MB")
+        # The first five thousand fill caches and pools.
         figures = {"events": stored[0], "MB at the start": seen[1][1]}
         figures |= {"MB in the middle": seen[len(seen) // 2][1], "MB at the end": seen[-1][1]}
         return figures
@@ -276,4 +276,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    parts.leave_nothing_behind()
     main()

@@ -48,4 +48,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    parts.leave_nothing_behind()
     main()
