@@ -115,7 +115,10 @@ class Planner:
         if not is_configured(search.expression, settings.product_indices):
             return left("untouched", "index", body, edit)
         told = read_instructions(block, search.environ, settings, self._now())
-        verdict = classify(search.parameters, body, settings, self._version())
+        # Only asked where it matters: the first time it may take a while.
+        has_collapse = body is not None and "collapse" in body.members
+        version = self._known_version(deadline) if has_collapse else None
+        verdict = classify(search.parameters, body, settings, version)
         if verdict.kind == "none":
             return left("untouched", verdict.reason, body, edit)
         refusal = self._switched_off(told, search)
@@ -163,7 +166,7 @@ class Planner:
             return left("untouched", "unresolved" if resolution is None else "mapping", body, edit)
         kind, reason = verdict.kind, verdict.reason
         if self._is_too_large(verdict, resolution):
-            if (self._version() or (0, 0)) < KNN_CLAUSE:
+            if (self._known_version(deadline) or (0, 0)) < KNN_CLAUSE:
                 return left("untouched", "catalogue_size", body, edit)
             kind = reason = "nearest"
         impact = impact_for(told.impact, resolution.indices, self.settings)
@@ -209,6 +212,12 @@ class Planner:
         if impact_for(told.impact, (search.expression,), self.settings) <= 0:
             return "impact_zero"
         return None
+
+    def _known_version(self, deadline: Deadline) -> tuple[int, int] | None:
+        try:
+            return self._bounded.call(lambda seconds: self._version(), deadline)
+        except (DeadlineExceeded, SidecarError):
+            return None
 
     def _resolution(self, expression: str, deadline: Deadline) -> Resolution | None:
         cached = self._resolutions.get(expression)

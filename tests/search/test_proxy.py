@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -276,6 +277,22 @@ def test_a_resolution_that_fails(front: Callable[..., Front], error: Exception) 
 
     one.world.planner._resolve = broken
     assert one.search().decision == ("untouched", "unresolved")
+
+
+def test_a_version_that_takes_long_holds_nobody_up(front: Callable[..., Front]) -> None:
+    one = front(deadline_ms=50)
+    asked, release = [], threading.Event()
+
+    def version() -> tuple[int, int]:
+        release.wait(60)
+        asked.append(1)
+        return (8, 15)
+
+    one.world.planner._version = version
+    body = MATCH[:-1] + ',"collapse":{"field":"c"}}'
+    assert one.search(body).decision in (("untouched", "collapse"), ("bypassed", "deadline"))
+    assert not asked
+    release.set()
 
 
 def test_the_block_is_cut_out_whatever_is_decided(front: Callable[..., Front]) -> None:

@@ -44,6 +44,7 @@ class Shop:
     def __init__(self, url: str, client: Elasticsearch, prefix: str) -> None:
         self.url, self.client = url, client
         self.index, self.pages_index = f"{prefix}-products", f"{prefix}-pages"
+        self.stores: list[Pages] = []
         self.users = Users(client, f"{prefix}-users")
         setup_users(client, self.users.index, resources.mapping("users"))
         vector = {"type": "dense_vector", "dims": 384, "index": True, "similarity": "cosine"}
@@ -81,6 +82,7 @@ class Shop:
             product_indices=(self.index,), shopper_cache_s=0, deadline_ms=5000, **settings
         )
         pages = Pages(self.client, self.pages_index, resources.mapping("pages"), 60)
+        self.stores.append(pages)
         return search_proxy(
             self.url,
             self.users,
@@ -179,7 +181,7 @@ def test_pages_agree_while_the_shopper_clicks_and_replicas_change(shop: Shop) ->
             body = {"query": query, "from": start, "size": 9}
             seen += [i for i, _ in shop.hits(replicas[page % 2], body)]
             shop.likes("c1", 10 + page)
-            time.sleep(0.2)  # the pin is written a few milliseconds after page 1
+            assert all(store.flush() for store in shop.stores)
         assert seen == whole
         assert sorted(seen, key=int) == [str(i) for i in range(COUNT)]
         fresh = [i for i, _ in shop.hits(replicas[1], {"query": query, "size": COUNT})]
