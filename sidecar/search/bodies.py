@@ -22,7 +22,7 @@ class Incoming:
         WSGI environ.
     """
 
-    __slots__ = ("_read", "_stream", "length")
+    __slots__ = ("_has_length", "_read", "_stream", "length")
 
     def __init__(self, environ: Mapping[str, Any]) -> None:
         self._stream = environ["wsgi.input"]
@@ -31,6 +31,7 @@ class Incoming:
         chunked = environ.get("HTTP_TRANSFER_ENCODING", "").lower() == "chunked"
         #: Bytes; ``None`` when chunked.
         self.length: int | None = None if chunked else int(raw or 0)
+        self._has_length = bool(raw)
 
     def read(self, limit: int) -> bytes | None:
         """The whole body; ``None`` when it is longer than the limit, and then still to be had
@@ -56,7 +57,7 @@ class Incoming:
         if self.length is None:
             return [("Transfer-Encoding", "chunked")]
         # A request without a body says nothing, one with an empty body says 0.
-        return [("Content-Length", str(self.length))] if self.length else []
+        return [("Content-Length", str(self.length))] if self._has_length else []
 
     def framed(self) -> bytes | Iterator[bytes]:
         """The body as it goes over the wire; small ones in one piece.

@@ -155,6 +155,13 @@ def test_bodies(through: Prepare, module_stub: Stub, body: bytes) -> None:
     assert module_stub.requests[0].body == body
 
 
+def test_an_empty_body_is_not_the_same_as_none(through: Prepare, module_stub: Stub) -> None:
+    exchange(through(), request("POST /x/_refresh"))
+    assert module_stub.requests[0].header("Content-Length") is None
+    exchange(through(), request("POST /x/_refresh", b"", "Content-Length: 0"))
+    assert module_stub.requests[0].header("Content-Length") == "0"
+
+
 @pytest.mark.parametrize("line", ["POST /_bulk", "POST /products/_search", "POST /x/_search"])
 @pytest.mark.parametrize("body", [b"ab", b"x" * 200_000])
 def test_chunked_bodies(through: Prepare, module_stub: Stub, line: str, body: bytes) -> None:
