@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -10,6 +11,7 @@ from elasticsearch import Elasticsearch
 
 from sidecar.elastic.client import errors
 from sidecar.elastic.indices import VECTOR_FIELD, concrete_indices, properties
+from sidecar.elastic.products import RESOLVE_EVERY_S
 
 _JSON = {"accept": "application/json", "content-type": "application/json"}
 #: Fields that the sidecar added: nobody searches in them.
@@ -24,11 +26,20 @@ class ProductDocuments:
     client : Elasticsearch
     expressions : Sequence[str]
         Indices, aliases or wildcards that hold the products.
+    clock : Callable[[], float]
+        Seconds; for tests.
     """
 
-    def __init__(self, client: Elasticsearch, expressions: Sequence[str]) -> None:
+    def __init__(
+        self,
+        client: Elasticsearch,
+        expressions: Sequence[str],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._client = client
         self._expressions = list(expressions)
+        self._clock = clock
+        self._indices: tuple[float, list[str]] | None = None
 
     def get(self, product_ids: Iterable[str]) -> dict[str, dict[str, Any]]:
         """The sources of those products that there are, in one request.
@@ -42,7 +53,7 @@ class ProductDocuments:
             return {}
         docs = [
             {"_index": index, "_id": one, "_source": {"excludes": [VECTOR_FIELD]}}
-            for index in concrete_indices(self._client, self._expressions)
+            for index in self._concrete()
             for one in wanted
         ]
         with errors("reading products"):
@@ -86,13 +97,20 @@ class ProductDocuments:
         UnreachableError, RefusedError
         """
         kinds: dict[str, str] = {}
-        for index in concrete_indices(self._client, self._expressions):
+        for index in self._concrete():
             kinds |= dict(_leaves(properties(self._client, index), ""))
         for wanted in ("text", "keyword"):
             names = [name for name, kind in kinds.items() if kind == wanted]
             if names:
                 return sorted(names)
         return []
+
+    def _concrete(self) -> list[str]:
+        now = self._clock()
+        if self._indices is None or self._indices[0] <= now:
+            found = concrete_indices(self._client, self._expressions)
+            self._indices = (now + RESOLVE_EVERY_S, found)
+        return self._indices[1]
 
 
 def _without_vector(source: Mapping[str, Any]) -> dict[str, Any]:

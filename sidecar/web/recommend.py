@@ -16,6 +16,7 @@ from sidecar.elastic.indices import VECTOR_FIELD
 from sidecar.elastic.users import User, encode_vector
 from sidecar.tower.load import Tower
 from sidecar.web.diversity import mmr
+from sidecar.web.explore import explored_before, interleave, seed
 from sidecar.web.shoppers import DocumentSource, UserSource, VectorSource
 from sidecar.web.trending import Trends
 from sidecar.web.wanted import MAX_DEPTH, Wanted
@@ -92,7 +93,11 @@ class Recommender:
         excluded = _excluded(user, wanted)
         if refused or user is None or user.vector is None:
             return self._fallback(wanted, excluded, refused)
-        return Recommended(self._nearest(user.vector, wanted, excluded), "recommended", "taste")
+        if wanted.explore > 0:
+            answer = self._exploring(user, user.vector, wanted, excluded)
+        else:
+            answer = self._nearest(user.vector, wanted, excluded)
+        return Recommended(answer, "recommended", "taste")
 
     def similar(self, product_id: str, wanted: Wanted) -> Recommended | None:
         """The products nearest to a product; ``None`` if there is no such product.
@@ -172,6 +177,28 @@ class Recommender:
         relevance = (rows @ vector)[: len(hits)]
         order = mmr(relevance, rows[: len(hits)], wanted.diversity, wanted.start + wanted.size)
         return [hits[row] for row in order[wanted.start :]]
+
+    def _exploring(
+        self, user: User, vector: F32, wanted: Wanted, excluded: list[str]
+    ) -> dict[str, Any]:
+        """The nearest, with a share of slots for the rest of the shop, drawn anew each day."""
+        whole = replace(wanted, start=0, size=MAX_DEPTH)
+        answer = self._nearest(vector, whole, excluded)
+        near = answer["hits"]["hits"]
+        drawn = {
+            "query": {"bool": _conditions(wanted, [*excluded, *(hit["_id"] for hit in near)])},
+            "random_score": {
+                "seed": seed(user.customer_id, int(self._clock() // 86_400)),
+                "field": "_seq_no",
+            },
+            "boost_mode": "replace",
+        }
+        page = _page(replace(whole, size=explored_before(MAX_DEPTH, wanted.explore) + 1))
+        others = self._documents.search(page | {"query": {"function_score": drawn}})
+        answer["hits"]["hits"] = interleave(
+            near, others["hits"]["hits"], wanted.explore, wanted.start, wanted.size
+        )
+        return answer
 
     def _fallback(self, wanted: Wanted, excluded: list[str], reason: str) -> Recommended:
         body = _page(wanted)

@@ -31,6 +31,8 @@ class Wanted:
         0 to 1, see :func:`sidecar.web.diversity.mmr`.
     customer_id : str
         For similar products: whose history is excluded; empty for nobody's.
+    explore : float
+        0 to 1: share of the slots that show products outside of the shopper's taste.
     """
 
     size: int = 10
@@ -39,6 +41,7 @@ class Wanted:
     exclude: frozenset[str] = frozenset()
     diversity: float = 0.0
     customer_id: str = ""
+    explore: float = 0.0
 
 
 def from_parameters(parameters: Mapping[str, str]) -> Wanted:
@@ -49,7 +52,7 @@ def from_parameters(parameters: Mapping[str, str]) -> Wanted:
     ConfigError
     """
     values: dict[str, Any] = dict(parameters)
-    for name in ("size", "from", "diversity"):
+    for name in ("size", "from", "diversity", "explore"):
         if name in values:
             values[name] = _number(name, values[name])
     if "filter" in values:
@@ -74,7 +77,7 @@ def from_body(body: Any) -> Wanted:
     """
     if not isinstance(body, Mapping):
         raise ConfigError("body", type(body).__name__, "a JSON object")
-    known = {"size", "from", "filter", "exclude", "diversity", "customer_id"}
+    known = {"size", "from", "filter", "exclude", "diversity", "customer_id", "explore"}
     if unknown := sorted(body.keys() - known):
         raise ConfigError(unknown[0], body[unknown[0]], f"one of {', '.join(sorted(known))}")
     size, start = _whole("size", body.get("size", 10), 1), _whole("from", body.get("from", 0), 0)
@@ -86,11 +89,6 @@ def from_body(body: Any) -> Wanted:
         exclude = [exclude]
     if not isinstance(exclude, list) or not all(one in EXCLUDES for one in exclude):
         raise ConfigError("exclude", exclude, "seen, bought, or both")
-    diversity = body.get("diversity", 0.0)
-    if isinstance(diversity, bool) or not isinstance(diversity, int | float):
-        raise ConfigError("diversity", diversity, "a number from 0 to 1")
-    if not 0 <= diversity <= 1:  # NaN is refused too
-        raise ConfigError("diversity", diversity, "a number from 0 to 1")
     customer_id = body.get("customer_id", "")
     if isinstance(customer_id, bool) or not isinstance(customer_id, str | int):
         raise ConfigError("customer_id", customer_id, "text or a whole number")
@@ -99,8 +97,9 @@ def from_body(body: Any) -> Wanted:
         start,
         None if query is None else checked(query),
         frozenset(exclude),
-        float(diversity),
+        _share("diversity", body.get("diversity", 0.0)),
         str(customer_id),
+        _share("explore", body.get("explore", 0.0)),
     )
 
 
@@ -110,6 +109,13 @@ def _whole(name: str, value: Any, low: int) -> int:
     if not is_number or not low <= value <= MAX_DEPTH or value != int(value):
         raise ConfigError(name, value, f"a whole number from {low} to {MAX_DEPTH}")
     return int(value)
+
+
+def _share(name: str, value: Any) -> float:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number or not 0 <= value <= 1:  # NaN is refused too
+        raise ConfigError(name, value, "a number from 0 to 1")
+    return float(value)
 
 
 def _number(name: str, text: str) -> float:

@@ -11,6 +11,7 @@ from sidecar.contract.history import Interaction
 from sidecar.elastic.activity import Active
 from sidecar.updates.explain import Influence, ago, explain, in_words, percent, reasons
 from sidecar.web.diversity import mmr
+from sidecar.web.explore import interleave, seed
 from sidecar.web.trending import trending
 from tests.web_api.stack import tower, vector
 
@@ -166,3 +167,25 @@ def test_reasons_are_the_terms_of_the_cosine(kinds: list[int], asked: int) -> No
         sum((one.share or 0) * vectors[one.interaction.product_id] for one in found.influences)
     )
     assert float(found.vector @ product) == pytest.approx(mix / length, abs=1e-5)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.integers(0, 40), st.integers(0, 40), st.floats(0, 1), st.integers(0, 30), st.integers(1, 30)
+)
+def test_exploring_slots_are_a_share_and_pages_fit(
+    own: int, other: int, share: float, start: int, size: int
+) -> None:
+    taste, others = [f"t{i}" for i in range(own)], [f"o{i}" for i in range(other)]
+    whole = interleave(taste, others, share, 0, start + size)
+    assert interleave(taste, others, share, start, size) == whole[start:]
+    assert len(whole) == len(set(whole)) == min(start + size, own + other) or share < 1
+    assert len(whole) == len(set(whole))
+    if own >= start + size <= other:
+        assert sum(one.startswith("o") for one in whole) == int((start + size) * share)
+
+
+def test_exploration_changes_with_the_day_and_the_shopper() -> None:
+    assert seed("a", 1) == seed("a", 1)
+    assert len({seed("a", 1), seed("a", 2), seed("b", 1)}) == 3
+    assert 0 <= seed("a", 1) < 2**31

@@ -93,6 +93,27 @@ def test_diversity_brings_other_kinds_in(shop: Shop, fan: str) -> None:
     assert mixed[0]["_id"] == alike[0]["_id"]
 
 
+def test_exploring_keeps_slots_for_the_rest_of_the_shop(
+    shop: Shop, fan: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A shop of 48 products has no rest beyond the nearest 200.
+    monkeypatch.setattr("sidecar.web.recommend.MAX_DEPTH", EACH)
+    path = f"recommendations/{fan}"
+    plain = [hit["_id"] for hit in recommend(shop, path, size=12).json["hits"]["hits"]]
+    found = [
+        hit["_id"] for hit in recommend(shop, path, size=12, explore=0.25).json["hits"]["hits"]
+    ]
+    assert len(found) == len(set(found)) == 12
+    assert found[:3] == plain[:3]
+    assert [place for place, one in enumerate(found) if one not in plain] == [3, 7, 11]
+    pages = [
+        hit["_id"]
+        for start in (0, 4, 8)
+        for hit in recommend(shop, path, size=4, from_=start, explore=0.25).json["hits"]["hits"]
+    ]
+    assert pages == found
+
+
 def test_the_unknown_get_what_is_trending(shop: Shop, fan: str) -> None:
     shop.client.indices.refresh(index=shop.users.index)
     answer = recommend(shop, "recommendations/nobody", size=48)
@@ -128,6 +149,7 @@ def test_an_unknown_product_is_404(shop: Shop) -> None:
         {"from_": 195},
         {"diversity": 1.1},
         {"diversity": "nan"},
+        {"explore": 2},
         {"exclude": "everything"},
         {"colour": "red"},
         {"filter": "not json"},
