@@ -129,8 +129,12 @@ def train(
             run.best, score, best = number, value, snapshot(modules)
         if checkpoint and rank_ == 0:
             progress = {
-                "curve": [vars(e) for e in run.curve], "best": run.best, "score": score,
-            }  # fmt: skip
+                "curve": [vars(e) for e in run.curve],
+                "best": run.best,
+                "score": score,
+                "settings": settings.described(),
+                "data": prints,
+            }
             save_checkpoint(
                 checkpoint, fingerprint, progress, snapshot(modules), best, optimizers.all
             )
