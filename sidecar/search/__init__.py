@@ -2,5 +2,6 @@
 
 Pure (bytes and values in, decisions and bytes out): ``target``, ``jsontext``, ``instructions``,
 ``queries``, ``body_keys``, ``classify``, ``script``, ``strength``, ``rewrite``, ``msearch``,
-``answers``, ``sniff``. With I/O: ``upstream``, ``proxy``. In words: ``docs/rewriting.md``.
+``answers``, ``sniff``, ``wire``. With I/O: ``tastes``, ``plan``, ``connection``, ``answer``,
+``upstream``, ``proxy``. In words: ``docs/rewriting.md``.
 """

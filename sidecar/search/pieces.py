@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from sidecar.search.answer import Answer
 from sidecar.search.answers import GLANCE, failed_items, has_failed_shards, unpack_start
 from sidecar.search.planned import Plan
-from sidecar.search.upstream import Answer
 
 _TYPE = re.compile(rb'"type"\s*:\s*"([a-z_]{1,100})"')
 #: Bytes of a multi-search's answer that are looked through for items that failed.

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 
 from sidecar.contract.errors import UnreachableError
 from sidecar.search import sniff
+from sidecar.search.answer import Answer
 from sidecar.search.bodies import ClientGone, Incoming, gunzip
 from sidecar.search.classify import media_reason
 from sidecar.search.decision import ACTION_HEADER, REASON_HEADER, Decision
@@ -23,7 +24,7 @@ from sidecar.search.pieces import Pieces, changed, failures, why
 from sidecar.search.plan import Planner
 from sidecar.search.planned import Plan, Search
 from sidecar.search.target import OTHER, Target, parse_target
-from sidecar.search.upstream import Answer, Upstream, UpstreamTimeout
+from sidecar.search.upstream import Upstream, UpstreamTimeout
 from sidecar.search.wsgi import (
     Environ,
     StartResponse,

@@ -1,172 +1,22 @@
-"""Kept-alive connections to Elasticsearch, and one request on one of them. All sockets are here."""
+"""Kept-alive connections to Elasticsearch, and one request on one of them."""
 
 from __future__ import annotations
 
-import select
 import socket
 import ssl
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from urllib.parse import urlsplit
 
 from sidecar.contract.errors import ConfigError, UnreachableError
-from sidecar.search.wire import MAX_HEAD, BadAnswer, Head, chunk_size, parse_head
-
-_PIECE = 64 * 1024
-#: Seconds: Elasticsearch and what stands before it close idle connections after some time.
-_IDLE_S = 20.0
+from sidecar.search.answer import Answer
+from sidecar.search.connection import PIECE, Connection
+from sidecar.search.wire import MAX_HEAD, BadAnswer, Head, parse_head
 
 
 class UpstreamTimeout(UnreachableError):  # noqa: N818 - as the standard library names its own
     """Elasticsearch took longer than allowed."""
-
-
-class Connection:
-    """One connection, used by one request at a time."""
-
-    __slots__ = ("buffer", "idle_since", "sock", "used")
-
-    def __init__(self, sock: socket.socket) -> None:
-        self.sock = sock
-        self.buffer = b""
-        self.used = False
-        self.idle_since = 0.0
-
-    def close(self) -> None:
-        self.sock.close()
-
-    def is_stale(self, now: float) -> bool:
-        """Whether the other side has closed it, or soon may."""
-        if now - self.idle_since > _IDLE_S:
-            return True
-        # Bytes without a request, or the end of the stream: either way it is of no more use.
-        poll = select.poll()
-        poll.register(self.sock, select.POLLIN)
-        return bool(poll.poll(0))
-
-    def receive(self) -> bytes:
-        """Some bytes.
-
-        Raises
-        ------
-        BadAnswer
-            At the end of the stream.
-        OSError
-        """
-        data = self.sock.recv(_PIECE)
-        if not data:
-            raise BadAnswer("the connection was closed")
-        return data
-
-    def until(self, mark: bytes, limit: int) -> bytes:
-        """Bytes up to a mark, which is taken off."""
-        while True:
-            at = self.buffer.find(mark)
-            if at >= 0:
-                found = self.buffer[:at]
-                self.buffer = self.buffer[at + len(mark) :]
-                return found
-            if len(self.buffer) > limit:
-                raise BadAnswer(f"more than {limit} bytes without an end")
-            self.buffer += self.receive()
-
-    def some(self, most: int) -> bytes:
-        """At most that many bytes, at least one."""
-        if not self.buffer:
-            self.buffer = self.receive()
-        found, self.buffer = self.buffer[:most], self.buffer[most:]
-        return found
-
-
-class Answer:
-    """An answer whose body may still be on its way.
-
-    Parameters
-    ----------
-    upstream : Upstream
-    connection : Connection
-    head : Head
-    """
-
-    __slots__ = ("_connection", "_done", "_upstream", "head")
-
-    def __init__(self, upstream: Upstream, connection: Connection, head: Head) -> None:
-        self._upstream = upstream
-        self._connection = connection
-        self._done = False
-        self.head = head
-
-    def chunks(self) -> Iterator[bytes]:
-        """The body in pieces; the connection goes back to the pool at its end.
-
-        Raises
-        ------
-        UnreachableError
-            When the body is cut off: the caller must not make it look complete.
-        """
-        try:
-            yield from self._pieces()
-            self._finish()
-        except (BadAnswer, OSError) as error:
-            raise UnreachableError(f"Elasticsearch's answer broke off: {error}") from None
-        finally:
-            self.close()
-
-    def read(self) -> bytes:
-        """The whole body.
-
-        Raises
-        ------
-        UnreachableError
-        """
-        return b"".join(self.chunks())
-
-    def is_here(self) -> bool:
-        """Whether the whole body has arrived already, so that reading it will not wait."""
-        length = self.head.length
-        return self._done or (length is not None and len(self._connection.buffer) >= length)
-
-    def close(self) -> None:
-        """Give the connection up, unless it went back to the pool."""
-        if not self._done:
-            self._done = True
-            self._connection.close()
-
-    def _finish(self) -> None:
-        if self._done:
-            return
-        self._done = True
-        if self.head.reusable and not self._connection.buffer:
-            self._upstream.put_back(self._connection)
-        else:
-            self._connection.close()
-
-    def _pieces(self) -> Iterator[bytes]:
-        connection, left = self._connection, self.head.length
-        if left is not None:
-            while left:
-                piece = connection.some(left)
-                left -= len(piece)
-                if not left:
-                    # Before the last piece is handed on: the next request may come at once.
-                    self._finish()
-                yield piece
-        elif self.head.chunked:
-            while size := chunk_size(connection.until(b"\r\n", 4096)):
-                while size:
-                    piece = connection.some(size)
-                    size -= len(piece)
-                    yield piece
-                if connection.until(b"\r\n", 2):
-                    raise BadAnswer("a chunk without its end")
-            while connection.until(b"\r\n", MAX_HEAD):
-                pass  # trailers
-        else:
-            if connection.buffer:
-                yield connection.some(len(connection.buffer))
-            while data := connection.sock.recv(_PIECE):
-                yield data
 
 
 class Upstream:
@@ -285,7 +135,7 @@ class Upstream:
         sock = connection.sock
         try:
             if isinstance(body, bytes):
-                if len(body) <= _PIECE:
+                if len(body) <= PIECE:
                     sock.sendall(head + body)
                 else:
                     sock.sendall(head)
@@ -297,8 +147,8 @@ class Upstream:
         except (BrokenPipeError, ConnectionResetError):
             # It may have answered before it had read everything: 413, for one.
             answer = self._head(connection, method)
-            return Answer(self, connection, answer._replace(reusable=False))
-        return Answer(self, connection, self._head(connection, method))
+            return Answer(connection, answer._replace(reusable=False), self.put_back)
+        return Answer(connection, self._head(connection, method), self.put_back)
 
     def _head(self, connection: Connection, method: str) -> Head:
         while True:

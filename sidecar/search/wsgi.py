@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from http.client import responses
 from typing import Any
 
-from sidecar.search.upstream import Answer
+from sidecar.search.answer import Answer
 
 Environ = dict[str, Any]
 StartResponse = Callable[..., Any]

@@ -14,6 +14,7 @@ import pytest
 
 from sidecar.embedded.process import free_port
 
+from .front import Front
 from .stub import Stub
 
 RUNNER = Path(__file__).with_name("run_sidecar.py")
@@ -70,3 +71,16 @@ def through(module_stub: Stub) -> Iterator[Callable[[Callable[..., bytes]], str]
             return address
 
         yield prepare
+
+
+@pytest.fixture
+def front(stub: Stub) -> Iterator[Callable[..., Front]]:
+    fronts: list[Front] = []
+
+    def make(**settings: Any) -> Front:
+        fronts.append(Front(stub, **settings))
+        return fronts[-1]
+
+    yield make
+    for one in fronts:
+        one.upstream.close()
