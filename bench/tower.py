@@ -54,7 +54,7 @@ def main() -> None:
         return
     environment = {k: v for k, v in os.environ.items() if k not in PINNING}
     if removed := sorted(set(os.environ) - set(environment)):
-        print(f"running without {' and '.join(removed)}, which slow OpenBLAS down\n")
+        print(f"running without {' and '.join(removed)}: numpy's OpenBLAS is slow with it\n")
     figures = {}
     for threads in arguments.threads:
         limits = dict.fromkeys(THREAD_VARIABLES, str(threads))
