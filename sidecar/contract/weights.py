@@ -8,6 +8,7 @@ checksum. Whether the tower reproduces the golden vectors is checked one layer u
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -148,7 +149,17 @@ def write_weights(path: str | Path, weights: Weights) -> None:
     if "product_ids.ends" in tensors:
         unpack_ids(str(path), tensors)
     metadata["checksum"] = checksum(metadata, tensors)
-    _replace(Path(path), save(tensors, metadata=metadata))
+    _replace(Path(path), _ordered(save(tensors, metadata=metadata)))
+
+
+def _ordered(blob: bytes) -> bytes:
+    """The same file with the header's keys in order: the writer's own order is another each time,
+    and the same weights should be the same bytes."""
+    size = int.from_bytes(blob[:8], "little")
+    header = json.loads(blob[8 : 8 + size])
+    text = json.dumps(header, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + blob[8 + size :]
 
 
 def _replace(target: Path, blob: bytes) -> None:

@@ -156,7 +156,7 @@ def _shoppers(tower: Tower, shop: Shop, q: F32, most: int) -> str:
     return "".join(shown)
 
 
-def _top(shop: Shop, scores: F32, own: Sequence[int] | np.ndarray, target: int) -> str:  # type: ignore[type-arg]
+def _top(shop: Shop, scores: F32, own: Sequence[int] | np.ndarray, target: int) -> str:
     scores = scores.copy()
     scores[np.asarray(own)] = -np.inf
     found = np.argsort(-scores)[:5]
