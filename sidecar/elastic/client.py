@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import elasticsearch
 from elastic_transport import ConnectionError as TransportError
-from elastic_transport import ConnectionTimeout, TlsError
+from elastic_transport import ConnectionTimeout, SerializationError, TlsError
 from elasticsearch import ApiError, Elasticsearch
 from elasticsearch.serializer import OrjsonSerializer
 
@@ -131,11 +131,28 @@ def errors(doing: str) -> Iterator[None]:
             f"{doing}: Elasticsearch is not reachable ({error.message}): "
             "is it running, and is SIDECAR_ELASTICSEARCH_URL right?"
         ) from None
+    except SerializationError as error:
+        # Cut off, or not Elasticsearch's own: a balancer's page, say.
+        raise UnreachableError(f"{doing}: the answer cannot be read ({error.message})") from None
     except ApiError as error:
         status = error.meta.status
         message = f"{doing}: Elasticsearch answered {status}: {reason(error.body)}"
         kind = UnreachableError if status in RETRYABLE else RefusedError
         raise kind(message) from None
+
+
+def listed(doing: str, body: object, key: str) -> list[Any]:
+    """The list in an answer.
+
+    Raises
+    ------
+    UnreachableError
+        If it is not there: somebody between us and Elasticsearch answered.
+    """
+    found = body.get(key) if isinstance(body, Mapping) else None
+    if not isinstance(found, list):
+        raise UnreachableError(f"{doing}: the answer is not Elasticsearch's ({str(body)[:80]!r})")
+    return found
 
 
 def reason(body: object) -> str:

@@ -13,7 +13,7 @@ from elasticsearch import Elasticsearch
 
 from sidecar.contract.errors import ConfigError
 from sidecar.contract.weights import F32
-from sidecar.elastic.client import HIDES_VECTORS, Version, errors, server_version
+from sidecar.elastic.client import HIDES_VECTORS, Version, errors, listed, server_version
 from sidecar.elastic.indices import VECTOR_FIELD, concrete_indices
 
 #: How long the list of indices behind an alias or wildcard is believed.
@@ -133,7 +133,7 @@ class ProductVectors:
                 headers={"accept": "application/json", "content-type": "application/json"},
                 body={"docs": docs},
             )
-        return self._vectors(answer.body["docs"], space)
+        return self._vectors(listed("reading product vectors", answer.body, "docs"), space)
 
     def _vectors(self, docs: Iterable[Mapping[str, Any]], space: str) -> dict[str, F32]:
         vectors = {}

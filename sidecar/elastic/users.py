@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import orjson
 from elasticsearch import Elasticsearch, NotFoundError
-from elasticsearch.helpers import scan
+from elasticsearch.helpers import ScanError, scan
 
-from sidecar.contract.errors import RefusedError
+from sidecar.contract.errors import RefusedError, UnreachableError
 from sidecar.contract.history import History, Interaction
 from sidecar.contract.weights import F32
-from sidecar.elastic.client import errors, reason
+from sidecar.elastic.client import errors, listed, reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +135,7 @@ class Users:
                 source_excludes=None if vectors else "user_vector",
             ).body
         users = {}
-        for doc in answer["docs"]:
+        for doc in listed("reading shoppers", answer, "docs"):
             if "error" in doc:
                 raise_item(doc)
             if doc.get("found"):
@@ -227,8 +227,13 @@ class Users:
         if fields is not None:
             body["_source"] = list(fields) or False
         with errors("scanning shoppers"):
-            for hit in scan(self._client, index=self.index, query=body, size=500):
-                yield _user(hit)
+            try:
+                for hit in scan(self._client, index=self.index, query=body, size=500):
+                    yield _user(hit)
+            except ScanError as error:
+                raise UnreachableError(
+                    f"scanning shoppers: not all shards answer ({error})"
+                ) from None
 
     def refresh(self) -> None:
         """Make all that was written so far visible to :meth:`scan` and :meth:`count`.
@@ -324,8 +329,9 @@ def _history(raw: Iterable[Mapping[str, Any]]) -> History:
     return tuple(map(Interaction._make, map(_FIELDS, raw)))
 
 
-def _outcomes(answer: Mapping[str, Any]) -> dict[str, Written]:
-    results = [next(iter(item.values())) for item in answer["items"]]
+def _outcomes(answer: object) -> dict[str, Written]:
+    items = listed("writing shoppers", answer, "items")
+    results = [next(iter(item.values())) for item in items]
     return {result["_id"]: _outcome(result) for result in results}
 
 

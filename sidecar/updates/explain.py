@@ -119,11 +119,17 @@ class Reason:
 
 
 def reasons(
-    explanation: Explanation, vectors: Mapping[str, F32], product: F32, most: int = 3
+    explanation: Explanation,
+    vectors: Mapping[str, F32],
+    product: F32,
+    *,
+    floor: float = 0.0,
+    most: int = 3,
 ) -> list[Reason]:
     """What of the history makes a product near, strongest first.
 
-    The cosine of the history's mix with a product is a sum over the history: share times cosine.
+    The cosine of the history's mix with a product is a sum over the history: share times cosine,
+    over the mix's length. What lifts a product is what each term has above its part of the floor.
 
     Parameters
     ----------
@@ -132,20 +138,28 @@ def reasons(
         Unit vectors of the history's products.
     product : float32 array of shape (D,)
         Unit vector of the product in question.
+    floor : float
+        Cosine at which ranking begins (the calibration's ``lo``): being no nearer than anything
+        else in the shop is no reason.
     most : int
         How many reasons.
     """
+    counted = [
+        (one.interaction, one.share)
+        for one in explanation.influences
+        if one.share is not None and one.interaction.product_id in vectors
+    ]
+    if not counted:
+        return []
+    mix = sum(share * vectors[one.product_id] for one, share in counted)
+    level = floor * float(np.linalg.norm(mix))
     added: dict[str, float] = {}
     strongest: dict[str, tuple[float, Interaction]] = {}
-    for one in explanation.influences:
-        name = one.interaction.product_id
-        if one.share is None or name not in vectors:
-            continue
-        amount = one.share * float(vectors[name] @ product)
+    for one, share in counted:
+        name = one.product_id
+        amount = share * (float(vectors[name] @ product) - level)
         added[name] = added.get(name, 0.0) + amount
-        strongest[name] = max(
-            strongest.get(name, (amount, one.interaction)), (amount, one.interaction)
-        )
+        strongest[name] = max(strongest.get(name, (amount, one)), (amount, one))
     total = sum(map(abs, added.values()))
     ranked = sorted(added, key=lambda name: (-added[name], name))[:most]
     return [Reason(strongest[name][1], added[name] / total) for name in ranked if added[name] > 0]

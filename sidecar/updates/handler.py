@@ -196,6 +196,8 @@ class BatchHandler:
         outcomes = self._users.put_many(with_vectors(changed, vectors, tower, names, now))
         self._metrics.users_written.inc(len(changed))
         self._metrics.users_unchanged.inc(len(changes) - len(changed))
+        if len(outcomes) < len(changed):
+            raise UnreachableError("writing shoppers: the answer does not speak of all of them")
         left: dict[str, Change] = {}
         for one, written in outcomes.items():
             if written.outcome is Outcome.CONFLICT:

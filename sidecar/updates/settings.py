@@ -16,8 +16,9 @@ class UpdateSettings:
     receivers : int
         Threads that poll the queue (1 to 32).
     wait_s : int
-        Seconds for which a poll waits for messages (0 to 8). At most 8, so that a consumer that
-        is told to stop can wait for its last polls, and nothing that they bring is left behind.
+        Seconds for which a poll waits for messages (0 to 8, and two less than ``stop_s``), so that
+        a consumer that is told to stop can wait for its last polls, and nothing that they bring
+        is left behind.
     batch_size : int
         Most messages in one micro-batch (1 to 1000).
     linger_ms : float
@@ -82,6 +83,11 @@ class UpdateSettings:
             # Not "value < low or ...": NaN must be refused too.
             if isinstance(value, bool) or not low <= value <= high:
                 raise ConfigError(name, value, f"{low} to {high}")
+        if self.wait_s > self.stop_s - 2:
+            expected = (
+                f"at most {self.stop_s - 2:g}, two seconds less than stop_s ({self.stop_s:g})"
+            )
+            raise ConfigError("wait_s", self.wait_s, expected)
         if self.backoff_cap_ms < self.backoff_base_ms:
             expected = f"at least backoff_base_ms ({self.backoff_base_ms})"
             raise ConfigError("backoff_cap_ms", self.backoff_cap_ms, expected)

@@ -274,6 +274,7 @@ def test_a_pause_ends_when_an_event_is_set() -> None:
         ("receivers", 0),
         ("receivers", True),
         ("wait_s", 9),
+        ("wait_s", 8),
         ("batch_size", 1001),
         ("linger_ms", -1),
         ("linger_ms", float("nan")),
