@@ -7,10 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
+from sidecar.contract.errors import WeightsError
 from sidecar.contract.schema import dump_metadata
 from sidecar.contract.tensors import checksum
 from sidecar.contract.weights import Weights
+from sidecar.tower.load import load_tower
 
 DTYPES = {"float32": "F32", "int32": "I32", "int64": "I64", "uint8": "U8",
           "float64": "F64", "float16": "F16"}  # fmt: skip
@@ -63,3 +66,14 @@ def join(header: bytes, data: bytes) -> bytes:
 def write(path: Path, blob: bytes) -> Path:
     path.write_bytes(blob)
     return path
+
+
+def refused(path: Path) -> str:
+    """The reason, as one line that names the file."""
+    with pytest.raises(WeightsError) as caught:
+        load_tower(path)
+    message = str(caught.value)
+    assert message.startswith(f"{path}: ")
+    assert "\n" not in message
+    assert len(message) < 700
+    return caught.value.reason
