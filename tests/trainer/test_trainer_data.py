@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from sidecar.contract.history import HistoryLimits, Interaction, merge
@@ -56,6 +58,17 @@ def test_numbers_in_json_are_timestamps_too(tmp_path: Path, number: int) -> None
     data = load_dataset(catalogue(tmp_path), events)
     assert data.at.tolist() == [to_microseconds(number)]
     assert data.product.tolist() == [1]
+
+
+@pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
+@pytest.mark.parametrize("zone", [None, "UTC", "Europe/Rome"])
+def test_every_kind_of_parquet_timestamp(tmp_path: Path, unit: str, zone: str | None) -> None:
+    moment = pa.array([1_700_000_000], pa.int64()).cast(pa.timestamp("s"))
+    moment = moment.cast(pa.timestamp(unit)).cast(pa.int64()).cast(pa.timestamp(unit, zone))
+    columns = {"customer_id": [1], "product_id": [2], "event_name": ["share"], "timestamp": moment}
+    pq.write_table(pa.table(columns), tmp_path / "events.parquet")
+    data = load_dataset(catalogue(tmp_path), tmp_path / "events.parquet")
+    assert data.at.tolist() == [1_700_000_000_000_000]
 
 
 def test_every_row_that_does_not_count_is_counted(tmp_path: Path) -> None:

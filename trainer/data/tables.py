@@ -120,7 +120,8 @@ def microseconds(column: Column) -> Column:
         number = compact.ifelse(ibis.null("float64"), trimmed.try_cast("float64"))
         moment = compact.ifelse(dashed, trimmed).try_cast("timestamp('UTC')")
         return ibis.coalesce(_from_number(number, trimmed.try_cast("int64")), _from_moment(moment))
-    return ibis.null("int64")
+    # Kinds that ibis does not know by name, such as pandas' nanoseconds with a zone.
+    return _from_moment(column.cast("timestamp('UTC')"))
 
 
 def _from_number(number: Column, whole: Column) -> Column:
