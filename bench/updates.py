@@ -131,26 +131,25 @@ def latency(options: argparse.Namespace) -> dict[str, Any]:
 def throughput(options: argparse.Namespace) -> dict[str, Any]:
     """Events a second through one process, with the embedded servers and with stubs."""
     figures: dict[str, Any] = {}
+    count, shoppers = options.events, options.shoppers
     with parts.servers() as both, parts.stub_elasticsearch() as (stub_url, stub_pid):
         elasticsearch, sqs = (parts.binary(child.pid) for child in both.children)
         users, products = parts.parts(both.elasticsearch_url)
-        count, shoppers = options.events, options.shoppers
-        queue = parts.queue(both.sqs_url, "throughput")
-        with parts.feeder(queue, count, shoppers):
-            figures["embedded servers"] = flow(
-                queue, users, products, count, {"Elasticsearch": elasticsearch, "SQS": sqs}
-            )
         warm = Warm(products, 1000)
-        queue = parts.queue(both.sqs_url, "throughput")
-        users, _ = parts.opened(stub_url)
-        with parts.feeder(queue, count, shoppers):
-            figures["embedded SQS, stub of Elasticsearch"] = flow(
-                queue, users, warm, count, {"stub": stub_pid, "SQS": sqs}
-            )
-    with parts.stub_elasticsearch() as (stub_url, stub_pid):
-        users, _ = parts.opened(stub_url)
-        stub = parts.StubQueue(parts.bodies(options.events, options.shoppers))
-        figures["stubs of both"] = flow(stub, users, warm, options.events, {"stub": stub_pid})
+        stub_users, _ = parts.opened(stub_url)
+        for name, theirs, vectors, server in (
+            ("embedded servers", users, products, {"Elasticsearch": elasticsearch}),
+            ("embedded SQS, stub of Elasticsearch", stub_users, warm, {"stub": stub_pid}),
+        ):
+            if name.startswith(options.only):
+                queue = parts.queue(both.sqs_url, "throughput")
+                with parts.feeder(queue, count, shoppers):
+                    figures[name] = flow(queue, theirs, vectors, count, server | {"SQS": sqs})
+    if "stubs of both".startswith(options.only):
+        with parts.stub_elasticsearch() as (stub_url, stub_pid):
+            users, _ = parts.opened(stub_url)
+            stub = parts.StubQueue(parts.bodies(count, shoppers))
+            figures["stubs of both"] = flow(stub, users, warm, count, {"stub": stub_pid})
     return figures
 
 
@@ -263,6 +262,7 @@ def main() -> None:
     parser.add_argument("--messages", type=int, default=300)
     parser.add_argument("--events", type=int, default=50_000)
     parser.add_argument("--shoppers", type=int, default=5_000)
+    parser.add_argument("--only", default="", help="throughput with these servers: 'embedded s'")
     parser.add_argument("--memory-events", type=int, default=200_000)
     parser.add_argument("--json", type=Path, help="write all figures there")
     options = parser.parse_args()
