@@ -157,23 +157,26 @@ class Shoppers:
         ------
         UnreachableError, RefusedError
         """
-        space = self._tower_of().weights.product_space
+        weights = self._tower_of().weights
+        space, floor = weights.product_space, weights.metadata.calibration.lo
         taste = portrait.explanation.vector
         found = self._vectors.get(product_ids, space) if taste is not None else {}
         return {
             name: Why(
-                float(vector @ taste), reasons(portrait.explanation, portrait.vectors, vector)
+                float(vector @ taste),
+                reasons(portrait.explanation, portrait.vectors, vector, floor=floor),
             )
             for name, vector in found.items()
             if taste is not None
         }
 
 
-def reason_in_words(reason: Reason, portrait: Portrait) -> str:
+def reason_in_words(reason: Reason, portrait: Portrait, *, when: bool = True) -> str:
     """``like Potato chips 11 oz, bought 11 minutes ago``."""
     one = reason.interaction
     name = name_of(portrait.products.get(one.product_id, {}), one.product_id)
-    return f"like {name}, {deed(one.event)} {ago(portrait.now - one.occurred_at / 1e6)}"
+    age = f" {ago(portrait.now - one.occurred_at / 1e6)}" if when else ""
+    return f"like {name}, {deed(one.event)}{age}"
 
 
 def name_of(source: Mapping[str, Any], product_id: str) -> str:

@@ -169,6 +169,27 @@ def test_reasons_are_the_terms_of_the_cosine(kinds: list[int], asked: int) -> No
     assert float(found.vector @ product) == pytest.approx(mix / length, abs=1e-5)
 
 
+def test_being_no_nearer_than_anything_else_is_no_reason() -> None:
+    """A large share of something unlike does not explain, a small share of something alike does."""
+    history = (
+        Interaction(10**15, "e0", "tea", "product_clicked", 0),
+        Interaction(10**15 + 1, "e1", "shoe", "product_purchased", 0),
+    )
+
+    def unit(*values: float) -> np.ndarray:
+        one = np.zeros(384, np.float32)
+        one[: len(values)] = values
+        return one / np.linalg.norm(one)
+
+    vectors = {"tea": unit(1, 0, 1), "shoe": unit(0, 1, 1)}  # everything has something in common
+    found = explain(history, vectors, tower())
+    asked = unit(1, 0, 1.1)
+    plain = reasons(found, vectors, asked)
+    assert [one.interaction.product_id for one in plain] == ["shoe", "tea"]
+    above = reasons(found, vectors, asked, floor=0.55)
+    assert above[0].interaction.product_id == "tea"
+
+
 @settings(max_examples=200, deadline=None)
 @given(
     st.integers(0, 40), st.integers(0, 40), st.floats(0, 1), st.integers(0, 30), st.integers(1, 30)

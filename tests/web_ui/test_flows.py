@@ -51,7 +51,6 @@ def test_a_shopper_is_found_and_explained(shop: Shop, tab: Tab, lamp_fan: str) -
 def test_the_overview_shows_who_was_active_and_whether_all_is_well(
     shop: Shop, tab: Tab, lamp_fan: str
 ) -> None:
-    shop.client.indices.refresh(index=shop.users.index)
     tab.page.goto(ui(shop))
     for heading in ("Health", "Weights", "Event flow", "Trending"):
         assert tab.page.get_by_role("region", name=heading).is_visible()

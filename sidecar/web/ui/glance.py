@@ -78,6 +78,8 @@ def flow(
     """How many shoppers, how lively, and what waits in the queue."""
 
     def read() -> list[tuple[str, str]]:
+        # A person who looks right after a click wants to see it.
+        users.refresh()
         hour_ago = int((clock() - 3600) * 1000)
         known = users.count({"exists": {"field": "newest_at"}})
         lively = users.count({"range": {"updated_at": {"gte": hour_ago}}})

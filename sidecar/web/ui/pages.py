@@ -99,6 +99,7 @@ def inspector_blueprint(shown: Inspected) -> Blueprint:
 
     @routes.get("/")
     def overview() -> str:
+        flow = shown.flow()  # first: it makes what was just written visible to the others
         active, error = glance.attempt(lambda: shown.recent(10))
         trend, trend_error = glance.attempt(lambda: shown.recommender.trending(Wanted(size=5)))
         return _page(
@@ -110,7 +111,7 @@ def inspector_blueprint(shown: Inspected) -> Blueprint:
             parts={
                 "Health": shown.health(),
                 "Weights": shown.weights(),
-                "Event flow": shown.flow(),
+                "Event flow": flow,
             },
             now=time.time(),
         )
@@ -133,7 +134,7 @@ def inspector_blueprint(shown: Inspected) -> Blueprint:
             personal = rows(compared.personal, compared.plain)
             why = shown.shoppers.why(portrait, [row.product_id for row in personal])
             personal = [
-                row._replace(because=reason_in_words(found.because[0], portrait))
+                row._replace(because=reason_in_words(found.because[0], portrait, when=False))
                 if (found := why.get(row.product_id)) and found.because
                 else row
                 for row in personal
