@@ -2,6 +2,15 @@
 
 from __future__ import annotations
 
+import os
+
+# One user vector is too small a piece of work for two threads, and pools of several workers that
+# share the cores make each other wait a hundred times as long. numpy reads these when it is
+# imported, so they come first; what an operator has set stays.
+for _threads in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"):
+    os.environ.setdefault(_threads, "1")
+
+# ruff: noqa: E402
 import click
 
 from sidecar import __version__

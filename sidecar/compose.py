@@ -116,9 +116,11 @@ def update_parts(
 
 
 def weights_store(
-    config: Config, client: Client, metrics: WeightsMetrics | None = None
+    config: Config, client: Client, metrics: WeightsMetrics | None = None, *, watch: bool = True
 ) -> WeightsStore:
     """The weights, exchanged while they are served.
+
+    Asks Elasticsearch only when weights of another product space lie there.
 
     Raises
     ------
@@ -135,6 +137,7 @@ def weights_store(
         space_ready=is_ready,
         on_swap=lambda tower: counted.swapped(tower.weights.fingerprint),
         on_refused=lambda notice: counted.refused(),
+        watch=watch,
     )
     counted.serve(store.current.weights.fingerprint)
     return store

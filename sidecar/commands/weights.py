@@ -31,9 +31,11 @@ def rollback_weights() -> None:
 
     Every process that watches the same folder follows within two seconds.
     """
-    from sidecar.tower.store import WeightsStore
+    from sidecar import compose
 
-    store = WeightsStore(settings().service.weights, watch=False)
-    before = store.current.weights.fingerprint
-    after = store.rollback().weights.fingerprint
+    loaded = settings()
+    with compose.elasticsearch(loaded) as client:
+        store = compose.weights_store(loaded, client, watch=False)
+        before = store.current.weights.fingerprint
+        after = store.rollback().weights.fingerprint
     click.echo(f"rolled back from weights {before} to {after}")
