@@ -192,7 +192,9 @@ def _tie_note(d: Dataset, ties: str) -> list[str]:
     if ties != "file" or tied.sum() < max(1, 0.2 * len(tied)):
         return []
     share = f"{tied.mean():.0%} of neighbouring events share a timestamp"
-    ids = np.unique(np.array(d.catalogue.ids), return_inverse=True)[1]
+    names = list(d.catalogue.ids)
+    numbers = all(name.isdecimal() and len(name) < 18 for name in names)
+    ids = np.array([int(name) for name in names]) if numbers else np.unique(names, return_inverse=True)[1]
     step = ids[d.product[1:]] > ids[d.product[:-1]]
     if step[tied].mean() > 0.9 or step[tied].mean() < 0.1:
         return [
