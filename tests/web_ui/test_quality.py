@@ -92,6 +92,19 @@ def test_other_sites_cannot_post(shop: Shop, path: str) -> None:
     assert shop.users.get("x") is None
 
 
+def test_behind_tls_the_cookie_is_for_tls_alone(
+    client: Elasticsearch, sqs_endpoint: str, unique: str
+) -> None:
+    guard = Guard(KEY, on_loopback=False)
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    with open_shop(client, sqs_endpoint, unique, guard=guard) as shop:
+        body = f"key={KEY}".replace(" ", "+").encode()
+        for headers, secure in (({}, False), ({"X-Forwarded-Proto": "https"}, True)):
+            answer = ask("POST", f"{shop.url}/_sidecar/ui/login", body, form | headers)
+            assert answer.status == 303
+            assert ("Secure" in answer.headers["Set-Cookie"]) is secure
+
+
 @pytest.mark.parametrize("body", [b"", b"id=x", b"id=x&product=y&act=buy", b"act=cart&product=y"])
 def test_half_a_click_is_no_click(shop: Shop, body: bytes) -> None:
     form = {"Content-Type": "application/x-www-form-urlencoded"}

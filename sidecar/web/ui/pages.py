@@ -213,7 +213,8 @@ def inspector_blueprint(shown: Inspected) -> Blueprint:
             shown.guard.session(),
             max_age=SESSION_S,
             path="/_sidecar",
-            secure=request.is_secure,
+            # Said by whoever ends TLS in front of us; a lie only makes the browser stricter.
+            secure=request.is_secure or request.headers.get("X-Forwarded-Proto") == "https",
             httponly=True,
             samesite="Strict",
         )
