@@ -32,8 +32,10 @@ $(DEMO)/.ready: setup.cfg pyproject.toml constraints.txt scripts/environment.sh
 	@scripts/environment.sh $(DEMO) -e '.[demo]'
 	@touch $@
 
+# The other official clients stand beside it, for the tests of the proxy.
 $(DEV)/.ready: setup.cfg pyproject.toml constraints.txt scripts/environment.sh
 	@scripts/environment.sh $(DEV) -e '.[dev,trainer]'
+	@$(DEV)/bin/python tests/search/clients/install.py
 	@touch $@
 
 # The peers that benchmarks compare with.

@@ -7,11 +7,13 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from typing import NamedTuple
 
+from sidecar import resources
 from sidecar.config import Config
 from sidecar.contract.errors import ConfigError
 from sidecar.contract.events import EventVocabulary
 from sidecar.elastic.client import Client, connect
 from sidecar.elastic.coverage import product_coverage
+from sidecar.elastic.pages import Pages
 from sidecar.elastic.products import ProductVectors
 from sidecar.elastic.users import Users
 from sidecar.metrics import WeightsMetrics
@@ -141,6 +143,12 @@ def weights_store(
     )
     counted.serve(store.current.weights.fingerprint)
     return store
+
+
+def pages(config: Config, client: Client) -> Pages:
+    """The index of what page 1 of a search was ranked by."""
+    body = resources.mapping("pages")
+    return Pages(client, config.service.pages_index, body, config.search.page_ttl_s)
 
 
 def batch_handler(config: Config, stack: ExitStack) -> BatchHandler:

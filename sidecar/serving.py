@@ -9,24 +9,25 @@ from functools import partial
 
 from prometheus_client import CollectorRegistry
 
-from sidecar import compose, resources
+from sidecar import compose
 from sidecar.config import Config, listen_address
 from sidecar.contract.errors import ConfigError, SidecarError
 from sidecar.elastic.activity import recent
 from sidecar.elastic.client import Client, Version, server_version
 from sidecar.elastic.documents import ProductDocuments
 from sidecar.elastic.indices import check_users
-from sidecar.elastic.pages import Pages
 from sidecar.elastic.resolve import Resolver
 from sidecar.metrics import SearchMetrics, WeightsMetrics
 from sidecar.tower.store import WeightsStore
 from sidecar.updates.publish import send_events
+from sidecar.updates.recompute import Recompute
 from sidecar.web.app import WsgiApp, create_app
 from sidecar.web.auth import Guard
 from sidecar.web.health import Checks
 from sidecar.web.metrics import metrics_blueprint
 from sidecar.web.own import OwnParts, own_blueprints
 from sidecar.web.pins import StoredPins
+from sidecar.web.refresh import Refresher
 from sidecar.web.search import ServedModel, search_proxy
 from sidecar.web.server import serve as serve_http
 
@@ -67,7 +68,8 @@ def application(config: Config, stack: ExitStack) -> WsgiApp:
     parts = compose.update_parts(config, stack, WeightsMetrics(registry))
     client = parts.client
     version = KnownVersion(client)
-    pages = Pages(client, service.pages_index, resources.mapping("pages"), config.search.page_ttl_s)
+    pages = compose.pages(config, client)
+    recompute = Recompute(parts.users, parts.products, parts.tower_of)
     proxy = search_proxy(
         service.elasticsearch_url,
         parts.users,
@@ -78,6 +80,8 @@ def application(config: Config, stack: ExitStack) -> WsgiApp:
         pins=StoredPins(pages),
         observer=SearchMetrics(registry, access_log=service.access_log),
         ca_certs=service.elasticsearch_ca_certs,
+        api_key=service.elasticsearch_api_key,
+        refresh=Refresher(recompute.run),
     )
     ready: Checks = {
         "elasticsearch": version.check,
@@ -97,6 +101,7 @@ def application(config: Config, stack: ExitStack) -> WsgiApp:
         ready=ready,
         queue_counts=queue.check if queue else None,
         weights=parts.store,
+        forget_also=pages.forget,
     )
     return create_app(proxy, ready, [*own_blueprints(own), metrics_blueprint(registry)])
 
@@ -105,7 +110,11 @@ def _model(parts: compose.UpdateParts) -> ServedModel:
     weights = parts.tower_of().weights
     metadata = weights.metadata
     return ServedModel(
-        weights.product_space, metadata.calibration, metadata.vocabulary.weights, metadata.limits
+        weights.fingerprint,
+        weights.product_space,
+        metadata.calibration,
+        metadata.vocabulary.weights,
+        metadata.limits,
     )
 
 

@@ -106,7 +106,9 @@ def forget(customer_id: str) -> None:
     from sidecar.updates.forget import forget as run
 
     with ExitStack() as stack:
-        known = run(compose.update_parts(settings(), stack).users, customer_id)
+        loaded = settings()
+        parts = compose.update_parts(loaded, stack)
+        known = run(parts.users, customer_id, also=compose.pages(loaded, parts.client).forget)
     click.echo("forgotten" if known else "nothing was known; events on their way will not count")
 
 

@@ -23,7 +23,12 @@ class UserForget(UserScan, Protocol):
     def refresh(self) -> None: ...
 
 
-def forget(users: UserForget, customer_id: str, clock: Callable[[], float] = time.time) -> bool:
+def forget(
+    users: UserForget,
+    customer_id: str,
+    clock: Callable[[], float] = time.time,
+    also: Callable[[str], None] = lambda customer_id: None,
+) -> bool:
     """Forget a shopper, and the earlier ids that were merged into this one.
 
     Parameters
@@ -32,6 +37,8 @@ def forget(users: UserForget, customer_id: str, clock: Callable[[], float] = tim
     customer_id : str
     clock : Callable[[], float]
         Seconds since 1970-01-01 UTC.
+    also : Callable[[str], None]
+        Called with each id that is forgotten, for what others keep about it.
 
     Returns
     -------
@@ -57,6 +64,8 @@ def forget(users: UserForget, customer_id: str, clock: Callable[[], float] = tim
             known = _bury(users, one, clock) or known
         seen |= earlier
         frontier = sorted(earlier)
+    for one in sorted(seen):
+        also(one)
     return known
 
 

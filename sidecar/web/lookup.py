@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
@@ -23,6 +24,14 @@ from sidecar.web.model import ServedModel, ServedModelSource
 _MISSING = 404
 
 
+#: Takes the id of a shopper whose vector should be made anew.
+Refresh = Callable[[str], None]
+
+
+def ignore(customer_id: str) -> None:
+    """A refresh that does nothing."""
+
+
 class ShopperReader:
     """A ShopperLookup over plain HTTP.
 
@@ -35,10 +44,17 @@ class ShopperReader:
     authorization : str
         Value of the header; empty for none. The sidecar's own, never a caller's.
     model : Callable
+    refresh : Callable[[str], None]
+        Told of shoppers whose vector other weights made; must not wait.
     """
 
     def __init__(
-        self, upstream: Upstream, index: str, authorization: str, model: ServedModelSource
+        self,
+        upstream: Upstream,
+        index: str,
+        authorization: str,
+        model: ServedModelSource,
+        refresh: Refresh = ignore,
     ) -> None:
         self._upstream = upstream
         self._path = f"/{quote(index, safe='')}/_doc/"
@@ -46,6 +62,7 @@ class ShopperReader:
         if authorization:
             self._headers.append(("Authorization", authorization))
         self._model = model
+        self._refresh = refresh
 
     def __call__(self, customer_id: str, timeout_s: float) -> Shopper | None:
         """The shopper as last written; ``None`` for an unknown one.
@@ -67,6 +84,8 @@ class ShopperReader:
                 raise RefusedError("reading a shopper: the index of shoppers is missing")
             if not hit["found"] or served is None:
                 return None
+            if hit["_source"].get("weights", "") not in ("", served.fingerprint):
+                self._refresh(customer_id)
             return _shopper(hit["_source"], served)
         except (ValueError, KeyError, TypeError) as error:
             raise RefusedError(f"reading a shopper: not as written ({error})") from None

@@ -15,6 +15,8 @@ class ServedModel:
 
     Parameters
     ----------
+    fingerprint : str
+        Of the weights: what tells that others made a vector.
     product_space : str
     calibration : Calibration
     event_weights : Mapping[str, float]
@@ -22,6 +24,7 @@ class ServedModel:
     limits : HistoryLimits
     """
 
+    fingerprint: str
     product_space: str
     calibration: Calibration
     event_weights: Mapping[str, float]

@@ -54,6 +54,8 @@ class OwnParts:
         The queue's attributes, as :meth:`sidecar.updates.sqs.Queue.check` gives them.
     weights : WeightsControl, optional
         The folder of weights; ``None``: no routes about them.
+    forget_also : Callable[[str], None]
+        Forgets what else is kept about a shopper: the pins of pages.
     clock : Callable[[], float]
         Seconds since 1970-01-01 UTC.
     """
@@ -69,6 +71,7 @@ class OwnParts:
     ready: Checks = field(default_factory=dict)
     queue_counts: Callable[[], dict[str, str]] | None = None
     weights: WeightsControl | None = None
+    forget_also: Callable[[str], None] = lambda customer_id: None
     clock: Callable[[], float] = time.time
 
 
@@ -80,7 +83,7 @@ def own_blueprints(parts: OwnParts) -> list[Blueprint]:
     )
     shoppers = Shoppers(*sources, parts.clock)
     recommender = Recommender(*sources, trends, parts.search.fallback_sort, parts.clock)
-    forget_one = partial(forget, parts.users)
+    forget_one = partial(forget, parts.users, clock=parts.clock, also=parts.forget_also)
     inspected = Inspected(
         shoppers,
         recommender,

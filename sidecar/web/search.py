@@ -11,7 +11,7 @@ from sidecar.search.proxy import Proxy
 from sidecar.search.settings import SearchSettings
 from sidecar.search.tastes import Tastes
 from sidecar.search.upstream import Upstream
-from sidecar.web.lookup import ShopperReader, authorization
+from sidecar.web.lookup import Refresh, ShopperReader, authorization, ignore
 from sidecar.web.model import ServedModel, ServedModelSource
 
 __all__ = ["ServedModel", "ServedModelSource", "as_shopper", "search_proxy", "shopper_lookup"]
@@ -30,6 +30,7 @@ def search_proxy(
     ca_certs: str = "",
     api_key: str | None = None,
     browse_limit: int = BROWSE_LIMIT,
+    refresh: Refresh = ignore,
 ) -> Proxy:
     """The proxy, ready to be served.
 
@@ -53,6 +54,8 @@ def search_proxy(
         connections of their own. ``None``: through ``users``, which takes longer.
     browse_limit : int
         Documents up to which a browse request scores every match by script.
+    refresh : Callable[[str], None]
+        Told of shoppers whose vector other weights made; must not wait.
 
     Raises
     ------
@@ -67,7 +70,7 @@ def search_proxy(
     def resolved(expression: str, timeout_s: float) -> Resolution:
         return Resolution(*resolver(expression, timeout_s))
 
-    lookup = shopper_lookup(users, model)
+    lookup = shopper_lookup(users, model, refresh)
     if api_key is not None:
         seconds = settings.deadline_ms / 1000
         reader = Upstream(
@@ -77,7 +80,7 @@ def search_proxy(
             max_connections=settings.max_connections,
             ca_certs=ca_certs or None,
         )
-        lookup = ShopperReader(reader, users.index, authorization(url, api_key), model)
+        lookup = ShopperReader(reader, users.index, authorization(url, api_key), model, refresh)
     tastes = Tastes(lookup, known_model, settings, pins, observer.looked_up)
     upstream = Upstream(
         url,
@@ -91,12 +94,18 @@ def search_proxy(
     return Proxy(upstream, planner, observer)
 
 
-def shopper_lookup(users: Users, model: ServedModelSource) -> ShopperLookup:
+def shopper_lookup(
+    users: Users, model: ServedModelSource, refresh: Refresh = ignore
+) -> ShopperLookup:
     """Read shoppers through the official client: slower than a :class:`ShopperReader`."""
 
     def lookup(customer_id: str, timeout_s: float) -> Shopper | None:
         user, served = users.get(customer_id, timeout_s), model()
-        return None if user is None or served is None else as_shopper(user, served)
+        if user is None or served is None:
+            return None
+        if user.weights not in ("", served.fingerprint):
+            refresh(customer_id)
+        return as_shopper(user, served)
 
     return lookup
 

@@ -34,7 +34,7 @@ from .fakes import unit
 from .wsgi import call
 
 pytestmark = pytest.mark.servers
-MODEL = ServedModel("space", Calibration(-0.2, 0.4), BUSINESS_WEIGHTS, HistoryLimits())
+MODEL = ServedModel("", "space", Calibration(-0.2, 0.4), BUSINESS_WEIGHTS, HistoryLimits())
 COUNT = 40
 
 
