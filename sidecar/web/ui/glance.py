@@ -63,11 +63,32 @@ def weights(tower_of: Callable[[], Tower]) -> Part:
         ("fingerprint", tower.weights.fingerprint),
         ("product space", tower.weights.product_space),
         ("made", metadata.created_at or "unknown"),
-        ("trained on", str(metadata.training.get("data", "nothing: the weighted recency mean"))),
+        ("trained on", _trained_on(metadata.training.get("data"))),
     ]
+    rows += [(f"NDCG@10 on {data}", text) for data, text in _test_figures(metadata.metrics)]
     limits = metadata.limits
     rows.append(("history", f"{limits.max_interactions} interactions, {limits.window_hours:g} h"))
     return Part(rows)
+
+
+def _trained_on(data: Any) -> str:
+    """Names of the data sets, in whichever form the trainer noted them."""
+    if isinstance(data, list):
+        names = [str(one.get("name", one) if isinstance(one, Mapping) else one) for one in data]
+        return ", ".join(names)
+    return str(data or "unknown")
+
+
+def _test_figures(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The tower's figure on the test part of each data set; the metadata's form is free."""
+    found = []
+    for data, one in metrics.items():
+        results = one.get("results") if isinstance(one, Mapping) else None
+        tower = results.get("tower") if isinstance(results, Mapping) else None
+        value = tower.get("ndcg@10") if isinstance(tower, Mapping) else None
+        if isinstance(value, int | float):
+            found.append((str(data), f"{value:.3f}"))
+    return found
 
 
 def flow(
