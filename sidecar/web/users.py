@@ -8,6 +8,7 @@ from typing import Any
 from flask import Blueprint, Response, jsonify
 
 from sidecar.contract.errors import ConfigError
+from sidecar.contract.messages import MAX_ID_BYTES
 from sidecar.web.bodies import read_json
 from sidecar.web.problems import Answer, answer_errors, problem
 from sidecar.web.shoppers import Shoppers
@@ -83,6 +84,9 @@ def users_blueprint(shoppers: Shoppers, forget: Callable[[str], bool]) -> Bluepr
 
     @routes.delete("/<path:customer_id>", merge_slashes=False)
     def delete(customer_id: str) -> Response:
+        if len(customer_id.encode()) > MAX_ID_BYTES:
+            # No message could have named it, and no tombstone could be written for it.
+            raise ConfigError("customer_id", "…", f"at most {MAX_ID_BYTES} bytes")
         return jsonify(forgotten=True, was_known=forget(customer_id))
 
     return routes

@@ -139,3 +139,9 @@ def test_a_product_is_explained_by_the_shoppers_own(shop: Shop) -> None:
 )  # fmt: skip
 def test_what_cannot_be_explained_is_400(shop: Shop, body: object) -> None:
     assert ask("POST", f"{shop.url}/_sidecar/explain", body).status == 400
+
+
+def test_an_id_that_no_message_could_have_named_is_400(shop: Shop) -> None:
+    url = f"{shop.url}/_sidecar/users/{'x' * 513}"
+    assert ask("DELETE", url).status == 400
+    assert ask("GET", url).status == 404
