@@ -92,6 +92,10 @@ class UpdateParts(NamedTuple):
         """The tower that is served now: take it once for a batch."""
         return self.store.current
 
+    def names(self) -> EventVocabulary:
+        """The names of events that count now."""
+        return self.vocabulary.with_events(self.tower_of().weights.metadata.vocabulary.weights)
+
 
 def update_parts(
     config: Config, stack: ExitStack, metrics: WeightsMetrics | None = None

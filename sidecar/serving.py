@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import socket
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from functools import partial
+from typing import Any
 
 from prometheus_client import CollectorRegistry
 
@@ -19,8 +21,9 @@ from sidecar.elastic.indices import check_users
 from sidecar.elastic.resolve import Resolver
 from sidecar.metrics import SearchMetrics, WeightsMetrics
 from sidecar.tower.store import WeightsStore
-from sidecar.updates.publish import send_events
+from sidecar.updates.publish import Sent, send_events
 from sidecar.updates.recompute import Recompute
+from sidecar.updates.sqs import Queue
 from sidecar.web.app import WsgiApp, create_app
 from sidecar.web.auth import Guard
 from sidecar.web.health import Checks
@@ -94,7 +97,7 @@ def application(config: Config, stack: ExitStack) -> WsgiApp:
         documents=ProductDocuments(client, config.search.product_indices),
         vectors=parts.products,
         recent=partial(recent, client, service.users_index),
-        send=partial(send_events, queue, vocabulary=parts.vocabulary) if queue else None,
+        send=partial(_send, queue, parts) if queue else None,
         tower_of=parts.tower_of,
         search=config.search,
         guard=Guard(service.api_key, service.on_loopback),
@@ -104,6 +107,12 @@ def application(config: Config, stack: ExitStack) -> WsgiApp:
         forget_also=pages.forget,
     )
     return create_app(proxy, ready, [*own_blueprints(own), metrics_blueprint(registry)])
+
+
+def _send(
+    queue: Queue, parts: compose.UpdateParts, events: Sequence[Mapping[str, Any]]
+) -> list[Sent]:
+    return send_events(queue, events, parts.names())
 
 
 def _model(parts: compose.UpdateParts) -> ServedModel:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -13,37 +15,56 @@ from sidecar.contract.timestamps import to_iso, to_microseconds
 
 
 @command("sidecar backfill events.jsonl --since 2026-11-20")
-@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("file", required=False, type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--index", help="Read an Elasticsearch index of events instead of a file.")
+@click.option("--time-field", default="timestamp", show_default=True, help="Of that index.")
 @click.option("--since", help="Skip events that happened before this time (ISO 8601 or epoch).")
 @click.option(
     "--note",
     type=click.Path(dir_okay=False, path_type=Path),
     help="File that notes how far we are.  [default: FILE.progress]",
 )
-def backfill(file: Path, since: str | None, note: Path | None) -> None:
-    """Replay a file of past events (JSON Lines or CSV, plain or .gz) into the index of shoppers.
+def backfill(
+    file: Path | None, index: str | None, time_field: str, since: str | None, note: Path | None
+) -> None:
+    """Replay past events into the index of shoppers: a file (JSON Lines or CSV, plain or .gz), or
+    an index of events.
 
     The same code as for live events: to run it twice, or beside a consumer, changes nothing.
     A run that was stopped goes on where it was. Every event needs a timestamp.
     """
     from sidecar import compose
+    from sidecar.elastic.events import events as events_of
     from sidecar.updates.backfill import backfill as run
-    from sidecar.updates.backfill import csv_rows, lines
+    from sidecar.updates.backfill import csv_rows, lines, noted
 
+    if (file is None) == (index is None):
+        raise ConfigError("backfill", file or index, "either a file or --index")
     loaded, stop = settings(), stop_on_signals()
     oldest = _moment("--since", since)
-    is_csv = ".csv" in [suffix.lower() for suffix in file.suffixes]
+    name = f"index {index}" if file is None else str(file.resolve())
+    note = note or Path(f"{index}.progress" if file is None else f"{file}.progress")
 
     def refused(line: int, error: MessageError) -> None:
-        click.echo(f"{file}:{line}: {error}", err=True)
+        click.echo(f"{file or index}:{line}: {error}", err=True)
 
     with ExitStack() as stack, progress("events") as say:
+        source: Iterable[str | Mapping[str, Any]]
+        if index is not None:
+            client = stack.enter_context(compose.elasticsearch(loaded))
+            start = max(oldest, noted(note, name).reached)
+            source = events_of(client, index, since=start, time_field=time_field)
+        elif file is not None and ".csv" in [suffix.lower() for suffix in file.suffixes]:
+            source = csv_rows(file)
+        elif file is not None:
+            source = lines(file)
         done = run(
-            csv_rows(file) if is_csv else lines(file),
+            source,
             compose.batch_handler(loaded, stack),
             since=oldest,
-            note=note or file.with_name(file.name + ".progress"),
-            name=str(file.resolve()),
+            note=note,
+            name=name,
+            skip=index is None,
             stop=stop,
             progress=lambda so_far: say(so_far.lines),
             on_refused=refused,

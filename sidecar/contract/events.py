@@ -116,6 +116,20 @@ class EventVocabulary:
             return None
         return self.aliases[name]
 
+    def with_events(self, weights: Mapping[str, float]) -> EventVocabulary:
+        """The same other names, for the events of other weights.
+
+        Names of events that those do not know go; an ignored name that they do know counts.
+        """
+        if weights == self.weights:
+            return self
+        aliases = {
+            alias: name
+            for alias, name in self.aliases.items()
+            if name in weights and alias not in weights
+        }
+        return EventVocabulary(weights, aliases, self.ignored - weights.keys())
+
     def with_aliases(self, extra: Mapping[str, str | None]) -> EventVocabulary:
         """The same vocabulary with an operator's own names; ``None`` maps a name to nothing.
 

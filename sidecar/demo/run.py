@@ -117,6 +117,8 @@ def _settings(servers: Servers, address: str) -> config.Config:
     # Everything shares this machine: a search must be late by more than that to be given up.
     os.environ["SIDECAR_DEADLINE_MS"] = "5000"
     os.environ["SIDECAR_ELASTICSEARCH_URL"] = servers.elasticsearch_url
+    # Ctrl-C waits for the poll in hand.
+    os.environ["SIDECAR_SQS_WAIT_S"] = "1"
     os.environ["SIDECAR_SQS_QUEUE_URL"] = create_queue(servers.sqs_url, "events")
     os.environ["SIDECAR_LISTEN"] = address
     os.environ["SIDECAR_PRODUCT_INDICES"] = INDEX
@@ -271,6 +273,7 @@ def _report(
 def _next_steps(base: str, settings: config.Config, once: bool, say: Say) -> None:
     body = '{"query": {"match": {"category": "snacks"}}, "_source": ["name", "price"]}'
     say(show.title("Try next"))
+    say(f"The inspector: {base}/_sidecar/ui/shopper?id={HOUSEHOLD} (history, shares, both orders)")
     say("The household's own search (leave the first header out to see anybody else's):")
     say(f"  curl -s '{base}/{INDEX}/_search?pretty' -H 'X-Customer-Id: {HOUSEHOLD}' \\")
     say(f"    -H 'Content-Type: application/json' -d '{body}'")

@@ -1,4 +1,4 @@
-"""A server as a child process that does not outlive its parent."""
+"""A server as a child process: stopped by its parent, or, where that was killed, by the next."""
 
 from __future__ import annotations
 

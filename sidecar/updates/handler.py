@@ -137,13 +137,17 @@ class BatchHandler:
 
     def _parse(self, messages: Sequence[Received], handled: Handled) -> dict[int, ParsedMessage]:
         parsed = {}
+        # Weights that were dropped in meanwhile may know other events.
+        vocabulary = self._vocabulary.with_events(
+            self._tower_of().weights.metadata.vocabulary.weights
+        )
         for position, message in enumerate(messages):
             try:
                 parsed[position] = parse_message(
                     message.body,
                     message_id=message.message_id,
                     sent_at=message.sent_at,
-                    vocabulary=self._vocabulary,
+                    vocabulary=vocabulary,
                 )
             except MessageError as error:
                 handled.poison.append((message, error))

@@ -169,3 +169,14 @@ def test_hostile_input_is_parsed_or_refused_never_anything_else(value: Any, even
         for one in parsed.events:
             assert one.interaction.event in VOCABULARY.names
             assert 0 < len(one.customer_id.encode()) <= 512
+
+
+def test_names_follow_the_events_of_other_weights() -> None:
+    mine = VOCABULARY.with_aliases({"liked": "product_favorited"})
+    fewer = mine.with_events({"product_purchased": 8.0, "refund": 1.0})
+    assert fewer.canonical("purchase") == "product_purchased"
+    assert fewer.canonical("refund") == "refund"  # these weights know it: no longer ignored
+    assert fewer.canonical("view_item_list") is None
+    with pytest.raises(KeyError):
+        fewer.canonical("liked")
+    assert mine.with_events(dict(mine.weights)) is mine
