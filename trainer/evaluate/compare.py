@@ -167,8 +167,9 @@ def calibrate(
 ) -> tuple[Calibration, F32, F32]:
     """Between which cosines a personal score should rise: from an ordinary product's to a match's.
 
-    ``lo`` is the median cosine of any shopper with any product, ``hi`` the median of each
-    shopper's tenth best product.
+    ``lo`` is the median cosine of any shopper with any product. ``hi`` is what one shopper in ten
+    exceeds with the second best product: scores stop rising there, and products beyond it would
+    tie, so for nine in ten the order among the best stays.
 
     Returns
     -------
@@ -182,10 +183,10 @@ def calibrate(
     rng = np.random.default_rng(0)
     some = q[rng.choice(len(q), min(len(q), 1000), replace=False)]
     ordinary = (users @ some.T).ravel()
-    tenth = max(0, len(q) - 10)
+    second = max(0, len(q) - 2)
     best = np.concatenate(
-        [np.partition(part @ q.T, tenth, axis=1)[:, tenth] for part in np.array_split(users, 8)]
+        [np.partition(part @ q.T, second, axis=1)[:, second] for part in np.array_split(users, 8)]
     )
     lo = float(np.median(ordinary))
-    hi = max(float(np.median(best)), lo + 0.01)
+    hi = max(float(np.quantile(best, 0.9)), lo + 0.01)
     return Calibration(round(lo, 4), round(min(hi, 1.0), 4)), ordinary, best
