@@ -43,7 +43,7 @@ def page(tower: Tower, shop: Shop, q: F32, found: Comparison, shoppers: int = 6)
     rows = {n: (r["ndcg@10"], r["ndcg@10_low"], r["ndcg@10_high"]) for n, r in results.items()}
     calibration, ordinary, best = calibrate(tower, shop.data, shop.split.validation, q)
     marks = {"lo": calibration.lo, "hi": calibration.hi}
-    samples = {"any product": ordinary, "tenth best product": best}
+    samples = {"any product": ordinary, "second best product": best}
     sections = {
         "Learning curve": _curve(tower),
         "Against the baselines": f"<p>NDCG@10 of {found.cases:,} test cases, all "
