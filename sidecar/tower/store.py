@@ -96,22 +96,24 @@ class WeightsStore:
     @property
     def current(self) -> Tower:
         """The tower to use for one batch: take it once."""
-        if self._thread is None and self._watch:
-            self._start()
+        self._start()
         return self._current
 
     @property
     def refused(self) -> tuple[Notice, ...]:
         """Files that lie there and are refused, until they are replaced or removed."""
+        self._start()
         return self._notices.refused
 
     @property
     def waiting(self) -> Notice | None:
         """Weights that are held back until the product vectors fit them."""
+        self._start()
         return self._notices.waiting
 
     def status(self) -> dict[str, Any]:
         """Everything that an operator may ask, ready for JSON."""
+        self._start()
         record = self._folder.read_record()
         weights = self._current.weights
         on_record = record.active is not None and record.active.checksum == weights.checksum
@@ -304,6 +306,9 @@ class WeightsStore:
     # --- The thread -----------------------------------------------------------------------------
 
     def _start(self) -> None:
+        # With the first use after a fork, whatever it is: an idle worker must follow too.
+        if self._thread is not None or not self._watch:
+            return
         with self._lock:
             if self._thread is None:
                 thread = threading.Thread(target=self._run, name="weights-store", daemon=True)

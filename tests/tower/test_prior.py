@@ -7,10 +7,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from sidecar import resources
 from sidecar.contract.events import BUSINESS_WEIGHTS
 from sidecar.tower.load import check_tower, load_tower
 from sidecar.tower.plain import user_tower
-from sidecar.tower.prior import prior_weights, write_prior
+from sidecar.tower.prior import (
+    SHIPPED_CALIBRATION,
+    SHIPPED_RANK_DECAY,
+    prior_weights,
+    write_prior,
+)
 from sidecar.tower.served import fold, served_tower
 from tower import cases
 
@@ -64,7 +70,9 @@ def test_written_prior_is_accepted_and_says_what_it_is(tmp_path: Path) -> None:
     write_prior(tmp_path / "w.safetensors")
     weights = load_tower(tmp_path / "w.safetensors").weights
     assert weights.metadata.training["data"] == "none (prior)"
-    assert weights.fingerprint == prior_weights().fingerprint
+    expected = prior_weights(rank_decay=SHIPPED_RANK_DECAY)
+    assert weights.fingerprint == expected.fingerprint
+    assert weights.metadata.calibration == SHIPPED_CALIBRATION
 
 
 def test_the_shipped_file_is_accepted() -> None:
@@ -72,3 +80,9 @@ def test_the_shipped_file_is_accepted() -> None:
     tower = load_tower(path)
     assert tower.weights.metadata.architecture.dimension == 384
     assert path.stat().st_size < 16 * 2**20, "a clone should stay small"
+
+
+def test_the_shipped_file_is_what_the_command_makes() -> None:
+    shipped = load_tower(resources.shipped_weights()).weights
+    assert shipped.fingerprint == prior_weights(rank_decay=SHIPPED_RANK_DECAY).fingerprint
+    assert shipped.metadata.calibration == SHIPPED_CALIBRATION
