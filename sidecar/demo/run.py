@@ -25,9 +25,9 @@ from sidecar.elastic.users import Users
 from sidecar.elastic.vectors import load_vectors
 from sidecar.embedded import catalogue
 from sidecar.embedded.load import load_catalogue
-from sidecar.embedded.process import Child, free_port, listening, program
+from sidecar.embedded.process import Child, free_port, listening, note_child, program
 from sidecar.embedded.queue import create_queue
-from sidecar.embedded.servers import AWS_ENVIRONMENT, Servers, running
+from sidecar.embedded.servers import AWS_ENVIRONMENT, CHILDREN, Servers, running
 from sidecar.updates.consumer import Timing
 from sidecar.updates.publish import send_events
 from sidecar.updates.sqs import Queue
@@ -164,6 +164,7 @@ def _serve(
 ) -> str:
     child = Child("sidecar serve", [program("sidecar", "demo"), "serve"], {}, data / "serve.log")
     stack.callback(child.stop)
+    note_child(data / CHILDREN, child)
     base = f"http://{address}"
     child.wait_until(lambda: _ready(f"{base}/_sidecar/health/ready"))
     return base

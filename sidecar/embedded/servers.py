@@ -21,6 +21,8 @@ from sidecar.embedded.process import (
     program,
 )
 
+#: File of the data folder that names the processes which use it.
+CHILDREN = "children"
 #: What boto3 needs to be told; the embedded server takes any credentials.
 AWS_ENVIRONMENT = MappingProxyType(
     {
@@ -52,7 +54,7 @@ def running(data: Path) -> Iterator[Servers]:
         If one does not start, or another process uses the folder.
     """
     with _locked(data):
-        record = data / "children"
+        record = data / CHILDREN
         end_orphans(record)
         # The same ports each time: a queue's URL is its identity in MiniStack, messages included.
         elasticsearch_port = kept_port(data / "elasticsearch.port")

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from sidecar.demo import show
-from sidecar.embedded.process import free_port
+from sidecar.embedded.process import free_port, listening
 
 pytestmark = pytest.mark.servers
 SIDECAR = str(Path(sys.executable).parent / "sidecar")
@@ -44,7 +44,7 @@ def read_until(process: subprocess.Popen[str], text: str) -> str:
 
 
 def left_behind(data: Path) -> list[str]:
-    """Processes that still carry the demo's folder or its children's mark."""
+    """Processes that still carry the demo's folder."""
     shown = subprocess.run(["ps", "-eo", "pid=,args="], capture_output=True, text=True, check=True)
     return [line for line in shown.stdout.splitlines() if str(data) in line]
 
@@ -90,16 +90,19 @@ def test_it_stays_up_until_ctrl_c_and_the_printed_line_works(data: Path) -> None
 
 
 def test_a_killed_demo_does_not_stand_in_the_way_of_the_next(data: Path) -> None:
-    with start(data, "--listen", f"127.0.0.1:{free_port()}") as process:
+    port = free_port()
+    with start(data, "--listen", f"127.0.0.1:{port}") as process:
         read_until(process, "serves at")
         process.kill()
+    assert listening(port)  # its children live on
     with start(data, "--once", "--listen", f"127.0.0.1:{free_port()}") as again:
         output, _ = again.communicate(timeout=240)
     assert again.returncode == 0, output
     deadline = time.monotonic() + 20
-    while left_behind(data) and time.monotonic() < deadline:
+    while (left_behind(data) or listening(port)) and time.monotonic() < deadline:
         time.sleep(0.2)
     assert left_behind(data) == []
+    assert not listening(port)
 
 
 def test_a_taken_port_is_one_line(tmp_path: Path) -> None:
