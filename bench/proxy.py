@@ -110,7 +110,7 @@ def run_sidecar(upstream: int, port: int, cached: bool) -> None:
     url = f"http://127.0.0.1:{upstream}"
     client = connect(url)
     settings = SearchSettings(shopper_cache_s=60 if cached else 0, page_ttl_s=0, deadline_ms=1000)
-    model = ServedModel("space", Calibration(), BUSINESS_WEIGHTS, HistoryLimits())
+    model = ServedModel("", "space", Calibration(), BUSINESS_WEIGHTS, HistoryLimits())
     proxy = search_proxy(
         url,
         Users(client, "sidecar-users"),
