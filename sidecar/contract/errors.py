@@ -78,3 +78,7 @@ class UnreachableError(SidecarError):
 
 class RefusedError(SidecarError):
     """A server answered, and said no: the same request will fail again."""
+
+
+class MalformedError(RefusedError):
+    """A server said no to the request itself (400), whoever wrote it."""

@@ -14,7 +14,7 @@ from elastic_transport import ConnectionTimeout, SerializationError, TlsError
 from elasticsearch import ApiError, Elasticsearch
 from elasticsearch.serializer import OrjsonSerializer
 
-from sidecar.contract.errors import ConfigError, RefusedError, UnreachableError
+from sidecar.contract.errors import ConfigError, MalformedError, RefusedError, UnreachableError
 
 #: The official client; other layers name it by this, and import it from nowhere else.
 Client = Elasticsearch
@@ -118,7 +118,7 @@ def errors(doing: str) -> Iterator[None]:
     UnreachableError
         No connection, no answer in time, or an answer that says "later".
     RefusedError
-        The server said no.
+        The server said no; MalformedError if to the request itself.
     """
     try:
         yield
@@ -132,13 +132,18 @@ def errors(doing: str) -> Iterator[None]:
             "is it running, and is SIDECAR_ELASTICSEARCH_URL right?"
         ) from None
     except SerializationError as error:
+        if error.message.startswith("Unable to serialize"):
+            # Its message repeats the whole request: vectors, too.
+            detail = "the request holds text or numbers that JSON cannot carry"
+            raise MalformedError(f"{doing}: {detail}") from None
         # Cut off, or not Elasticsearch's own: a balancer's page, say.
         raise UnreachableError(f"{doing}: the answer cannot be read ({error.message})") from None
     except ApiError as error:
         status = error.meta.status
         message = f"{doing}: Elasticsearch answered {status}: {reason(error.body)}"
-        kind = UnreachableError if status in RETRYABLE else RefusedError
-        raise kind(message) from None
+        if status in RETRYABLE:
+            raise UnreachableError(message) from None
+        raise (MalformedError if status == 400 else RefusedError)(message) from None
 
 
 def listed(doing: str, body: object, key: str) -> list[Any]:

@@ -104,8 +104,9 @@ def canonical(event: Mapping[str, Any]) -> str:
     ConfigError
     """
     kind, name = event.get("eventType"), str(event.get("eventName", "")).lower()
-    if kind in _KINDS:
-        return _KINDS[str(kind)]
+    # Not everything that JSON can hold can be looked up.
+    if isinstance(kind, str) and kind in _KINDS:
+        return _KINDS[kind]
     if kind != "conversion":
         raise ConfigError("eventType", kind, "view, click or conversion")
     subtype = _SUBTYPES.get(str(event.get("eventSubtype", "")).lower())

@@ -10,6 +10,7 @@ from typing import Any
 
 from flask import Blueprint, Flask, Response, jsonify
 from werkzeug.exceptions import HTTPException
+from werkzeug.routing import PathConverter
 
 from sidecar.web.health import Checks, health
 
@@ -45,9 +46,16 @@ def create_app(
     return application
 
 
+class _AnyPath(PathConverter):
+    """Ids may hold line breaks, too: who can be stored can be looked up and forgotten."""
+
+    regex = r"[^/](?:.|\n)*?"
+
+
 def own_app(ready: Checks, blueprints: Sequence[Blueprint] = ()) -> Flask:
     """The Flask application behind ``/_sidecar/``."""
     app = Flask("sidecar", static_folder=None)
+    app.url_map.converters["path"] = _AnyPath
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.register_blueprint(health(ready), url_prefix=f"{OWN}/health")
     for blueprint in blueprints:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from flask import Blueprint, Response, jsonify, request
 
-from sidecar.contract.errors import ConfigError
+from sidecar.contract.errors import ConfigError, MalformedError
 from sidecar.search.decision import ACTION_HEADER, REASON_HEADER
 from sidecar.web.bodies import read_json
 from sidecar.web.problems import Answer, answer_errors, problem
@@ -28,18 +31,24 @@ def recommendations_blueprint(recommender: Recommender) -> Blueprint:
         "/recommendations/<path:customer_id>", methods=["GET", "POST"], merge_slashes=False
     )
     def recommendations(customer_id: str) -> Response:
-        return _answer(recommender.for_shopper(customer_id, _wanted()))
+        wanted = _wanted()
+        with _filter_to_blame(wanted):
+            return _answer(recommender.for_shopper(customer_id, wanted))
 
     @routes.route("/similar/<path:product_id>", methods=["GET", "POST"], merge_slashes=False)
     def similar(product_id: str) -> Response | Answer:
-        found = recommender.similar(product_id, _wanted())
+        wanted = _wanted()
+        with _filter_to_blame(wanted):
+            found = recommender.similar(product_id, wanted)
         if found is None:
             return problem(404, "unknown_product", "no index of products holds this id")
         return _answer(found)
 
     @routes.route("/trending", methods=["GET", "POST"])
     def trending() -> Response:
-        return _answer(recommender.trending(_wanted()))
+        wanted = _wanted()
+        with _filter_to_blame(wanted):
+            return _answer(recommender.trending(wanted))
 
     return routes
 
@@ -57,6 +66,23 @@ def _wanted() -> Wanted:
     if twice:
         raise ConfigError(twice[0], "given twice", "each parameter once")
     return from_parameters(request.args.to_dict())
+
+
+@contextmanager
+def _filter_to_blame(wanted: Wanted) -> Iterator[None]:
+    """What Elasticsearch cannot read is the caller's fault if the caller wrote a part of it.
+
+    Raises
+    ------
+    ConfigError
+    """
+    try:
+        yield
+    except MalformedError as error:
+        if wanted.filter is None:
+            raise
+        expected = f"a query that Elasticsearch can read ({error})"
+        raise ConfigError("filter", wanted.filter, expected) from None
 
 
 def _answer(found: Recommended) -> Response:

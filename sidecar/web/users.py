@@ -13,6 +13,7 @@ from sidecar.web.bodies import read_json
 from sidecar.web.problems import Answer, answer_errors, problem
 from sidecar.web.shoppers import Shoppers
 from sidecar.web.shoppers_json import as_json, why_as_json
+from sidecar.web.wanted import as_id
 
 #: Hits of a page that an app may want explained.
 MAX_PRODUCTS = 100
@@ -52,10 +53,10 @@ def _asked(body: Any) -> tuple[str, list[str]]:
     ids = body["product_ids"]
     if not isinstance(ids, list) or not 1 <= len(ids) <= MAX_PRODUCTS:
         raise ConfigError("product_ids", ids, f"a list of 1 to {MAX_PRODUCTS}")
-    for one in (body["customer_id"], *ids):
-        if isinstance(one, bool) or not isinstance(one, str | int) or one == "":
-            raise ConfigError("id", one, "text or a whole number")
-    return str(body["customer_id"]), [str(one) for one in ids]
+    customer_id, *product_ids = (as_id("id", one) for one in (body["customer_id"], *ids))
+    if not customer_id or not all(product_ids):
+        raise ConfigError("id", "", "text or a whole number")
+    return customer_id, product_ids
 
 
 def users_blueprint(shoppers: Shoppers, forget: Callable[[str], bool]) -> Blueprint:

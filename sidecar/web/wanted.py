@@ -87,20 +87,35 @@ def from_body(body: Any) -> Wanted:
     exclude = body.get("exclude", [])
     if isinstance(exclude, str):
         exclude = [exclude]
-    if not isinstance(exclude, list) or not all(one in EXCLUDES for one in exclude):
+    if not isinstance(exclude, list) or not all(
+        isinstance(one, str) and one in EXCLUDES for one in exclude
+    ):
         raise ConfigError("exclude", exclude, "seen, bought, or both")
-    customer_id = body.get("customer_id", "")
-    if isinstance(customer_id, bool) or not isinstance(customer_id, str | int):
-        raise ConfigError("customer_id", customer_id, "text or a whole number")
     return Wanted(
         size,
         start,
         None if query is None else checked(query),
         frozenset(exclude),
         _share("diversity", body.get("diversity", 0.0)),
-        str(customer_id),
+        as_id("customer_id", body.get("customer_id", "")),
         _share("explore", body.get("explore", 0.0)),
     )
+
+
+def as_id(name: str, value: Any) -> str:
+    """An id of a JSON body.
+
+    Raises
+    ------
+    ConfigError
+    """
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        raise ConfigError(name, value, "text or a whole number")
+    text = str(value)
+    # Half a pair of surrogates: JSON can write it, UTF-8 cannot.
+    if any("\ud800" <= one <= "\udfff" for one in text):
+        raise ConfigError(name, value, "valid Unicode")
+    return text
 
 
 def _whole(name: str, value: Any, low: int) -> int:

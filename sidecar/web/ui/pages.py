@@ -22,6 +22,7 @@ from flask import (
 from werkzeug.wrappers import Response as AnyResponse
 
 from sidecar.contract.errors import SidecarError
+from sidecar.contract.messages import MAX_ID_BYTES
 from sidecar.updates.explain import ago, in_words
 from sidecar.web.auth import COOKIE, SESSION_S, Guard
 from sidecar.web.comparison import Comparison
@@ -195,8 +196,11 @@ def inspector_blueprint(shown: Inspected) -> Blueprint:
         return _back(customer_id, **taken)
 
     @routes.post("/forget")
-    def forget() -> AnyResponse:
+    def forget() -> AnyResponse | tuple[str, int]:
         customer_id = request.form.get("id", "")
+        if len(customer_id.encode()) > MAX_ID_BYTES:
+            line = f"Nothing was forgotten: an id has at most {MAX_ID_BYTES} bytes."
+            return render_template("problem.html", error=line, home=HOME), 400
         if customer_id:
             shown.forget(customer_id)
         return redirect(f"{HOME}/?{urlencode({'forgotten': 1})}", 303)
@@ -256,7 +260,7 @@ def _back(customer_id: str, **more: int) -> AnyResponse:
 
 def _notice() -> str:
     stored = request.args.get("stored", "")
-    if stored.isdecimal() and stored.isascii():
+    if stored.isdecimal() and stored.isascii() and len(stored) < 10:
         return f"The event went through the queue: the vector was there after {int(stored)} ms."
     if "sent" in request.args:
         return "The event is in the queue. It counts as soon as a consumer has stored it: reload."
