@@ -16,7 +16,7 @@ FOLDER = Path(sys.prefix) / "clients"
 
 def main(folder: Path) -> None:
     subprocess.run(
-        [sys.executable, "-m", "pip", "install", "--quiet", "--upgrade", "--target",
+        [sys.executable, "-m", "pip", "install", "--quiet", "--no-warn-conflicts", "--upgrade", "--target",
          str(folder / "python-9"), "elasticsearch>=9,<10"],
         check=True,
     )  # fmt: skip
