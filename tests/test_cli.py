@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from elasticsearch import Elasticsearch
 
+from sidecar import resources
+from sidecar.elastic.pages import Pages
 from sidecar.embedded.process import free_port
 from sidecar.embedded.queue import create_queue
 
@@ -37,6 +39,7 @@ def cluster(client: Elasticsearch, elasticsearch_url: str, unique: str) -> dict[
         "SIDECAR_ELASTICSEARCH_URL": elasticsearch_url,
         "SIDECAR_PRODUCT_INDICES": f"{unique}-p",
         "SIDECAR_USERS_INDEX": f"{unique}-u",
+        "SIDECAR_PAGES_INDEX": f"{unique}-pages",
     }
     assert run("setup", **settings).returncode == 0
     return settings
@@ -216,6 +219,12 @@ def test_the_upkeep_commands_end_to_end(
     assert "0 shoppers recomputed" in run("rebuild", **cluster).stdout
     client.update(index=users, id="7", doc={"weights": "other"}, refresh=True)
     assert "1 shoppers recomputed" in run("rebuild", **cluster).stdout
+    pages = Pages(client, cluster["SIDECAR_PAGES_INDEX"], resources.mapping("pages"), 900)
+    for owner in ("7", "somebody-else"):
+        pages.put(f"pin-of-{owner}", owner, {"vector": "[]", "evidence": 1.0, "lo": 0.0, "hi": 1.0})
+    assert pages.flush()
     assert run("forget", "7", **cluster).stdout == "forgotten\n"
+    assert pages.get("pin-of-7", 10) is None
+    assert pages.get("pin-of-somebody-else", 10) is not None
     assert "user_vector" not in client.get(index=users, id="7")["_source"]
     assert "Traceback" not in run("redrive", **cluster).stderr

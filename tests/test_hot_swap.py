@@ -20,8 +20,10 @@ from typing import Any
 import pytest
 from elasticsearch import Elasticsearch
 
+from sidecar import resources
 from sidecar.contract.schema import Metadata
 from sidecar.contract.weights import write_weights
+from sidecar.elastic.pages import Pages
 from sidecar.embedded.process import free_port
 from sidecar.embedded.queue import create_queue
 from sidecar.tower.prior import prior_weights
@@ -185,6 +187,15 @@ def test_drop_refuse_and_roll_back(
     ask(f"{serving}/_sidecar/weights/rollback", "POST")
     until(lambda: fingerprints(serving) == {first.fingerprint}, "all workers go back")
     until(lambda: made_anew("later", first.fingerprint), "the consumer goes back")
+
+    # Who is forgotten leaves no pin behind.
+    pages = Pages(
+        client, stack["environment"]["SIDECAR_PAGES_INDEX"], resources.mapping("pages"), 900
+    )
+    pages.put("pin", "later", {"vector": "[]", "evidence": 1.0, "lo": 0.0, "hi": 1.0})
+    assert pages.flush()
+    assert ask(f"{serving}/_sidecar/users/later", "DELETE")["forgotten"]
+    assert pages.get("pin", 10) is None
 
     # Weights for products of another space wait, and say what to do.
     other = prior_weights(Metadata(embedding_model="another-model"), seed=3)

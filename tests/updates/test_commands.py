@@ -68,7 +68,9 @@ def test_forgetting_reaches_the_ids_that_a_shopper_had_before(
     handler.handle([message(event("phone"), "m1"), message(event("other"), "m2")])
     handler.handle([message(merged("phone", "tablet"), "m3")])
     handler.handle([message(merged("tablet", "known"), "m4")])
-    assert forget(users, "known", lambda: SECONDS + 1)
+    told: list[str] = []
+    assert forget(users, "known", lambda: SECONDS + 1, told.append)
+    assert told == ["known", "phone", "tablet"]  # what others keep about each goes too
     assert all(not users.stored[one].history for one in ("phone", "tablet", "known"))
     assert users.stored["other"].history
     # A merge that was on its way does not tie them together again.
