@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
+import uuid
 from collections.abc import Callable
 from typing import Any
 
@@ -21,11 +22,12 @@ from sidecar.search.instructions import (
     Instructions,
     read_block,
     read_instructions,
+    read_ubi,
 )
 from sidecar.search.jsontext import DuplicateKey, ObjectText, Unparsable, parse_object
 from sidecar.search.limits import Bounded, Breaker, Deadline, DeadlineExceeded, ShortCache
 from sidecar.search.pages import pin_key, starts_at_zero
-from sidecar.search.planned import Plan, Search, left, original
+from sidecar.search.planned import Asked, Plan, Search, left, original
 from sidecar.search.ports import IndexResolver, Resolution, VersionSource
 from sidecar.search.rewrite import Edit, Taste, add_sort, personalise
 from sidecar.search.settings import SearchSettings
@@ -55,6 +57,8 @@ class Planner:
     browse_limit : int
         Documents up to which a browse request scores every match by script, in time linear in
         their number; in larger catalogues the ``window`` nearest of each shard come first.
+    new_query_id : Callable
+        Names a search for which the app has no name.
     """
 
     def __init__(
@@ -66,8 +70,10 @@ class Planner:
         breaker: Breaker | None = None,
         now: Callable[[], float] = time.time,
         browse_limit: int = BROWSE_LIMIT,
+        new_query_id: Callable[[], str] = lambda: str(uuid.uuid4()),
     ) -> None:
         self.settings = settings
+        self.new_query_id = new_query_id
         self.breaker = breaker or Breaker(settings.breaker_s)
         self._tastes = tastes
         self._resolve = resolve
@@ -114,23 +120,61 @@ class Planner:
         settings = self.settings
         if not is_configured(search.expression, settings.product_indices):
             return left("untouched", "index", body, edit)
-        told = read_instructions(block, search.environ, settings, self._now())
+        told = read_instructions(
+            block, search.environ, settings, self._now(), read_ubi(body), search.place
+        )
         # Only asked where it matters: the first time it may take a while.
         has_collapse = body is not None and "collapse" in body.members
         version = self._known_version(deadline) if has_collapse else None
         verdict = classify(search.parameters, body, settings, version)
         if verdict.kind == "none":
             return left("untouched", verdict.reason, body, edit)
-        refusal = self._switched_off(told, search)
-        if refusal:
-            return left("bypassed", refusal, body, edit)
-        customer = told.customer_id
-        if customer is None:
+        if not told.enabled:
+            return left("bypassed", "disabled", body, edit)
+        if told.customer_id is None:
+            if impact_for(told.impact, (search.expression,), settings) <= 0:
+                return left("bypassed", "impact_zero", body, edit)
             if settings.shopper_source == "any" and not settings.fallback_anonymous:
                 return left("untouched", "no_shopper", body, edit)
             return self._fallback(search, body, verdict, "no_shopper", edit, deadline)
-        if is_held_out(customer, settings):
+        asked = self._asked(told, told.customer_id, search, body)
+        try:
+            plan = self._for_shopper(asked, search, body, verdict, told, edit, deadline)
+        except DeadlineExceeded:
+            plan = left("bypassed", "deadline", body, edit)
+        return plan._replace(query_id=asked.query_id, asked=asked)
+
+    def _asked(
+        self, told: Instructions, customer_id: str, search: Search, body: ObjectText | None
+    ) -> Asked:
+        group = "holdout" if is_held_out(customer_id, self.settings) else "personalised"
+        return Asked(
+            told.query_id or search.query_id or self.new_query_id(),
+            customer_id,
+            search.expression,
+            told.user_query,
+            body,
+            search.parameters,
+            group if self.settings.holdout_percent > 0 else "",
+            told.impact,
+            told.explain,
+        )
+
+    def _for_shopper(
+        self,
+        asked: Asked,
+        search: Search,
+        body: ObjectText | None,
+        verdict: Verdict,
+        told: Instructions,
+        edit: Edit | None,
+        deadline: Deadline,
+    ) -> Plan:
+        if impact_for(told.impact, (search.expression,), self.settings) <= 0:
+            return left("bypassed", "impact_zero", body, edit)
+        if asked.group == "holdout":
             return left("holdout", "holdout", body, edit)
+        customer = asked.customer_id
         key = pin_key(customer, search.expression, body)
         first = starts_at_zero(search.parameters, body)
         tastes = self._tastes
@@ -141,7 +185,7 @@ class Planner:
         plan = self._with(known, search, body, verdict, told, edit, deadline)
         if not first:
             return plan
-        self._tastes.pin(key, customer, known.pin if plan.decision.action == "rewritten" else None)
+        tastes.pin(key, customer, known.pin if plan.decision.action == "rewritten" else None)
         return plan._replace(pin_key=key, customer_id=customer)
 
     def _with(
@@ -176,7 +220,9 @@ class Planner:
         taste = Taste(known.pin.vector_json, strength, known.pin.calibration)
         text = personalise(body, kind, taste, self.settings, edit).encode()
         deadline.left()
-        return Plan(Decision("rewritten", reason), text, original(body, edit), True, key)
+        return Plan(
+            Decision("rewritten", reason), text, original(body, edit), True, key, taste=taste
+        )
 
     def _is_too_large(self, verdict: Verdict, resolution: Resolution) -> bool:
         # Who asks for the cosine's exact score gets it, and pays for it.
@@ -206,13 +252,6 @@ class Planner:
             key,
         )
 
-    def _switched_off(self, told: Instructions, search: Search) -> str | None:
-        if not told.enabled:
-            return "disabled"
-        if impact_for(told.impact, (search.expression,), self.settings) <= 0:
-            return "impact_zero"
-        return None
-
     def _known_version(self, deadline: Deadline) -> tuple[int, int] | None:
         try:
             return self._bounded.call(lambda seconds: self._version(), deadline)
@@ -233,6 +272,6 @@ class Planner:
 
     def unpin(self, plan: Plan) -> None:
         """Page 1 went out as the original after all: so will the next pages."""
-        for one in plan.items or (plan,):
+        for one in plan.singles:
             if one.pin_key:
                 self._tastes.pin(one.pin_key, one.customer_id, None)
