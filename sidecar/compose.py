@@ -167,8 +167,8 @@ class UbiLogs(NamedTuple):
 
     def close(self) -> None:
         """Write what waits; what cannot be written in time is dropped."""
-        self.queries.close()
-        self.events.close()
+        for one in self:
+            one.close()
 
 
 def ubi_logs(config: Config, client: Client, metrics: LogMetrics | None = None) -> UbiLogs | None:

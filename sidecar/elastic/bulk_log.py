@@ -69,6 +69,7 @@ class BulkLog:
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
         self._ready = False
+        self._abandoned = False
 
     def put(self, rows: MakeRows, size: int = 0) -> None:
         """Have rows written soon. Neither waits nor raises.
@@ -107,6 +108,8 @@ class BulkLog:
         if thread is None or self.flush(timeout_s):
             return
         with self._changed:
+            # The writer counts the batch that it has in hand.
+            self._abandoned = True
             left = len(self._waiting)
             self._waiting.clear()
         self._count("dropped", left)
@@ -178,6 +181,9 @@ class BulkLog:
     def _store(self, rows: list[tuple[str, bytes]]) -> None:
         pause = _PAUSE_S
         while rows:
+            if self._abandoned:
+                self._count("dropped", len(rows))
+                return
             try:
                 rows = self._write(rows)
                 why = "Elasticsearch is busy"
@@ -189,10 +195,9 @@ class BulkLog:
                 why = str(error)
             if rows:
                 log.warning("%s: %d rows wait: %s", self.index, len(rows), why)
-                # Told to stop, it tries once more at once, and then leaves it.
-                if self._closing.is_set():
+                # Told to stop, there is no time for long pauses.
+                if self._closing.wait(pause):
                     time.sleep(0.2)
-                self._closing.wait(pause)
                 pause = min(2 * pause, _LONGEST_PAUSE_S)
 
     def _write(self, rows: Sequence[tuple[str, bytes]]) -> list[tuple[str, bytes]]:

@@ -124,8 +124,7 @@ class Explanations:
 
 
 def _is_wanted(plan: Plan) -> bool:
-    explain = plan.asked is not None and plan.asked.explain
-    return explain and plan.decision.action == "rewritten"
+    return plan.explain and plan.decision.action == "rewritten"
 
 
 def _answers(plan: Plan, found: ObjectText) -> list[ObjectText]:

@@ -43,6 +43,7 @@ def plan_multi(planner: Planner, search: Search) -> Plan:
         any(plan.altered for plan in plans),
         items=tuple(plans),
         query_id=base if any(plan.query_id for plan in plans) else "",
+        explain=any(plan.explain for plan in plans),
     )
 
 

@@ -142,7 +142,7 @@ class Planner:
             plan = self._for_shopper(asked, search, body, verdict, told, edit, deadline)
         except DeadlineExceeded:
             plan = left("bypassed", "deadline", body, edit)
-        return plan._replace(query_id=asked.query_id, asked=asked)
+        return plan._replace(query_id=asked.query_id, asked=asked, explain=told.explain)
 
     def _asked(
         self, told: Instructions, customer_id: str, search: Search, body: ObjectText | None
@@ -157,7 +157,6 @@ class Planner:
             search.parameters,
             group if self.settings.holdout_percent > 0 else "",
             told.impact,
-            told.explain,
         )
 
     def _for_shopper(

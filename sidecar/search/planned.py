@@ -30,8 +30,6 @@ class Asked(NamedTuple):
         Of the experiment: ``holdout`` or ``personalised``; empty where there is none.
     impact : float, optional
         0 to 100, where the request says so.
-    explain : bool
-        Whether each hit is to say why it is where it is.
     """
 
     query_id: str
@@ -42,7 +40,6 @@ class Asked(NamedTuple):
     parameters: Mapping[str, str]
     group: str
     impact: float | None
-    explain: bool
 
 
 class Plan(NamedTuple):
@@ -68,6 +65,8 @@ class Plan(NamedTuple):
         ``None`` where no shopper is named, or personalising is out of the question.
     taste : Taste, optional
         What the hits' scores are multiplied by, where they are.
+    explain : bool
+        Whether hits are to say why they are where they are; of any search of a multi-search.
     """
 
     decision: Decision
@@ -81,16 +80,12 @@ class Plan(NamedTuple):
     query_id: str = ""
     asked: Asked | None = None
     taste: Taste | None = None
+    explain: bool = False
 
     @property
     def singles(self) -> tuple[Plan, ...]:
         """The plan of each search in the request."""
         return self.items or (self,)
-
-    @property
-    def explain(self) -> bool:
-        """Whether any of the searches asks for explanations."""
-        return any(one.asked is not None and one.asked.explain for one in self.singles)
 
     def gone_out_plain(self) -> Plan:
         """The same, once what was changed has failed and the originals were sent."""
