@@ -7,7 +7,7 @@ import os
 import subprocess
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,11 +15,17 @@ from typing import Any
 import pytest
 from elasticsearch import Elasticsearch, NotFoundError
 
+from sidecar.config import load
+from sidecar.elastic import bulk_log
 from sidecar.elastic.client import connect
+from sidecar.elastic.indices import setup_users
 from sidecar.embedded.process import free_port
 from sidecar.embedded.queue import create_queue
+from sidecar.resources import mapping
+from sidecar.serving import application
 from sidecar.updates.sqs import Outgoing, Queue
 from tests.processes import SIDECAR, process, until
+from tests.search.wsgi import call
 from tests.web_api.http import ask
 from tests.web_api.stack import event, fill
 
@@ -114,6 +120,33 @@ def _ready(url: str) -> bool:
         return ask("GET", f"{url}/_sidecar/health/ready").status == 200
     except OSError:
         return False
+
+
+def test_the_end_of_serving_ends_the_log(
+    client: Elasticsearch,
+    elasticsearch_url: str,
+    unique: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(bulk_log, "_GATHER_S", 30.0)
+    fill(client, f"{unique}-products")
+    setup_users(client, f"{unique}-users", mapping("users"))
+    settings = {
+        "SIDECAR_ELASTICSEARCH_URL": elasticsearch_url,
+        "SIDECAR_PRODUCT_INDICES": f"{unique}-products",
+        "SIDECAR_USERS_INDEX": f"{unique}-users",
+        "SIDECAR_PAGES_INDEX": f"{unique}-pages",
+        "SIDECAR_UBI_LOG": "yes",
+        "SIDECAR_UBI_QUERIES_INDEX": f"{unique}-ubi_queries",
+        "SIDECAR_UBI_EVENTS_INDEX": f"{unique}-ubi_events",
+        "SIDECAR_DEADLINE_MS": "5000",
+    }
+    with ExitStack() as stack:
+        app = application(load(settings), stack)
+        got = call(app, "POST", f"/{unique}-products/_search", "{}", x_customer_id="c1")
+        assert got.status == 200
+    client.indices.refresh(index=f"{unique}-ubi_queries")
+    assert client.count(index=f"{unique}-ubi_queries")["count"] == 1
 
 
 @pytest.fixture(scope="module")

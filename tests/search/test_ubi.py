@@ -24,7 +24,7 @@ from sidecar.search.proxy import Proxy
 from sidecar.search.settings import SearchSettings
 from sidecar.search.ubi import UbiSettings, query_rows, user_query
 
-from .front import MATCH, Front, refuse_rewritten
+from .front import FAILED, MATCH, Front, is_rewritten, refuse_rewritten
 from .stub import Cut, answer
 
 UBI = UbiSettings(log=True)
@@ -144,6 +144,15 @@ def test_what_went_out_plain_after_all_is_logged_so(logged: Callable[..., Logged
     one.search()
     attributes = one.row()["query_attributes"]
     assert (attributes["action"], attributes["reason"]) == ("bypassed", "rewrite_failed")
+    # So are all of one request, which is repeated as a whole.
+    one = logged()
+    one.stub.respond = lambda request: answer(
+        {"responses": [FAILED if is_rewritten(request) else FOUND] + [FOUND] * 2}
+    )
+    off = MATCH[:-1] + ',"ext":{"sidecar":{"impact":0}}}'
+    one.search(f"{{}}\n{MATCH}\n{{}}\n{MATCH}\n{{}}\n{off}\n", "/products/_msearch")
+    reasons = [r["query_attributes"]["reason"] for r in one.log.rows(one.world.settings)]
+    assert reasons == ["rewrite_failed", "rewrite_failed", "impact_zero"]
 
 
 def test_nobody_is_logged_who_is_not_named_or_opted_out(logged: Callable[..., Logged]) -> None:
