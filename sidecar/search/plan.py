@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
-from sidecar.contract.errors import SidecarError
+from sidecar.search.catalogue import Catalogue
 from sidecar.search.classify import classify
 from sidecar.search.decision import Decision, Verdict
 from sidecar.search.holdout import is_held_out
@@ -25,7 +25,7 @@ from sidecar.search.instructions import (
     read_ubi,
 )
 from sidecar.search.jsontext import DuplicateKey, ObjectText, Unparsable, parse_object
-from sidecar.search.limits import Bounded, Breaker, Deadline, DeadlineExceeded, ShortCache
+from sidecar.search.limits import Breaker, Deadline, DeadlineExceeded
 from sidecar.search.pages import pin_key, starts_at_zero
 from sidecar.search.planned import Asked, Plan, Search, left, original
 from sidecar.search.ports import IndexResolver, Resolution, VersionSource
@@ -76,12 +76,9 @@ class Planner:
         self.new_query_id = new_query_id
         self.breaker = breaker or Breaker(settings.breaker_s)
         self._tastes = tastes
-        self._resolve = resolve
-        self._version = version
+        self._catalogue = Catalogue(resolve, version, settings.resolution_cache_s)
         self._now = now
         self._browse_limit = browse_limit
-        self._bounded = Bounded()
-        self._resolutions: ShortCache[Resolution | None] = ShortCache(settings.resolution_cache_s)
 
     def plan(self, search: Search, deadline: Deadline | None = None) -> Plan:
         """Decide about one search; on any fault, to leave it alone."""
@@ -125,7 +122,7 @@ class Planner:
         )
         # Only asked where it matters: the first time it may take a while.
         has_collapse = body is not None and "collapse" in body.members
-        version = self._known_version(deadline) if has_collapse else None
+        version = self._catalogue.version(deadline) if has_collapse else None
         verdict = classify(search.parameters, body, settings, version)
         if verdict.kind == "none":
             return left("untouched", verdict.reason, body, edit)
@@ -204,12 +201,12 @@ class Planner:
         key = f"{search.expression}\0{verdict.kind}"
         if self.breaker.is_open(key):
             return left("bypassed", "breaker_open", body, edit)
-        resolution = self._resolution(search.expression, deadline)
+        resolution = self._catalogue.resolution(search.expression, deadline)
         if resolution is None or not resolution.fits:
             return left("untouched", "unresolved" if resolution is None else "mapping", body, edit)
         kind, reason = verdict.kind, verdict.reason
         if self._is_too_large(verdict, resolution):
-            if (self._known_version(deadline) or (0, 0)) < KNN_CLAUSE:
+            if (self._catalogue.version(deadline) or (0, 0)) < KNN_CLAUSE:
                 return left("untouched", "catalogue_size", body, edit)
             kind = reason = "nearest"
         impact = impact_for(told.impact, resolution.indices, self.settings)
@@ -250,24 +247,6 @@ class Planner:
             True,
             key,
         )
-
-    def _known_version(self, deadline: Deadline) -> tuple[int, int] | None:
-        try:
-            return self._bounded.call(lambda seconds: self._version(), deadline)
-        except (DeadlineExceeded, SidecarError):
-            return None
-
-    def _resolution(self, expression: str, deadline: Deadline) -> Resolution | None:
-        cached = self._resolutions.get(expression)
-        if cached is not None:
-            return cached[0]
-        found = None
-        try:
-            found = self._bounded.call(lambda left: self._resolve(expression, left), deadline)
-        except SidecarError as error:
-            log.warning("looking up %s failed: %s", expression, error)
-        self._resolutions.put(expression, found)
-        return found
 
     def unpin(self, plan: Plan) -> None:
         """Page 1 went out as the original after all: so will the next pages."""
