@@ -90,7 +90,9 @@ class BulkLog:
                     # Made at the first row: threads do not survive the fork of a server's workers.
                     self._thread = threading.Thread(target=self._run, daemon=True, name="bulk-log")
                     self._thread.start()
-                self._changed.notify_all()
+                # The writer sleeps in between: waking it for each row would cost the searches.
+                if len(self._waiting) in (1, _BATCH):
+                    self._changed.notify_all()
                 return
         self._count("dropped", 1)
 
@@ -156,8 +158,7 @@ class BulkLog:
                 self._busy = False
                 self._changed.notify_all()
                 self._changed.wait_for(lambda: bool(self._waiting))
-            self._closing.wait(_GATHER_S)
-            with self._changed:
+                self._changed.wait_for(self._is_due, _GATHER_S)
                 batch = [self._waiting.popleft() for _ in range(min(_BATCH, len(self._waiting)))]
                 self._bytes -= sum(size for _, size in batch)
                 self._busy = True
@@ -166,6 +167,9 @@ class BulkLog:
             except Exception:
                 log.exception("%s: a batch is lost", self.index)
                 self._count("dropped", len(batch))
+
+    def _is_due(self) -> bool:
+        return len(self._waiting) >= _BATCH or self._closing.is_set()
 
     def _rows(self, makers: Sequence[MakeRows]) -> list[tuple[str, bytes]]:
         made = []

@@ -42,8 +42,6 @@ class Instructions(NamedTuple):
         The app's own name for the search; empty where it has none.
     user_query : str, optional
         What the shopper typed, for the log of queries.
-    explain : bool
-        Whether each hit is to say why it is where it is.
     """
 
     customer_id: str | None = None
@@ -51,7 +49,6 @@ class Instructions(NamedTuple):
     enabled: bool = True
     query_id: str = ""
     user_query: str | None = None
-    explain: bool = False
 
 
 def read_block(body: ObjectText) -> tuple[Any, tuple[int, int, str] | None]:
@@ -117,13 +114,13 @@ def read_instructions(
     user_query = block.get("user_query")
     if user_query is not None and not isinstance(user_query, str):
         raise BadInstruction("ext.sidecar.user_query: expected text")
+    _flag(block, "explain", False)  # followed wherever it stands, and checked here
     return Instructions(
         _customer(block, environ, settings, now_s),
         _impact(block.get("impact"), environ.get(IMPACT_HEADER)),
         _flag(block, "enabled", True),
         _query_id(block, environ, ubi, place),
         _text(ubi.get("user_query")) if user_query is None else user_query,
-        _flag(block, "explain", False),
     )
 
 

@@ -83,28 +83,29 @@ class Planner:
     def plan(self, search: Search, deadline: Deadline | None = None) -> Plan:
         """Decide about one search; on any fault, to leave it alone."""
         body: ObjectText | None = None
+        block: Any = None
         edit: Edit | None = None
         deadline = deadline or Deadline(self.settings.deadline_ms / 1000)
         try:
             if search.body.strip():
                 body = parse_object(search.body)
                 block, edit = read_block(body)
-            else:
-                block = None
-            return self._plan(search, body, block, edit, deadline)
+            plan = self._plan(search, body, block, edit, deadline)
         except DuplicateKey:
-            return left("untouched", "duplicate_key", body, edit)
+            plan = left("untouched", "duplicate_key", body, edit)
         except Unparsable:
-            return left("untouched", "unparsable", body, edit)
+            plan = left("untouched", "unparsable", body, edit)
         except BadInstruction as error:
             log.info("instruction not followed: %s", error)
-            return left("untouched", "bad_instruction", body, edit)
+            plan = left("untouched", "bad_instruction", body, edit)
         except DeadlineExceeded:
-            return left("bypassed", "deadline", body, edit)
+            plan = left("bypassed", "deadline", body, edit)
         except Exception:
             # Whatever it is, the shopper gets the plain result.
             log.exception("planning a search failed")
-            return left("bypassed", "fault", body, edit)
+            plan = left("bypassed", "fault", body, edit)
+        # Also where there is nothing to explain: what such a request carries stays behind.
+        return plan._replace(explain=True) if _explains(block) else plan
 
     def _plan(
         self,
@@ -139,7 +140,7 @@ class Planner:
             plan = self._for_shopper(asked, search, body, verdict, told, edit, deadline)
         except DeadlineExceeded:
             plan = left("bypassed", "deadline", body, edit)
-        return plan._replace(query_id=asked.query_id, asked=asked, explain=told.explain)
+        return plan._replace(query_id=asked.query_id, asked=asked)
 
     def _asked(
         self, told: Instructions, customer_id: str, search: Search, body: ObjectText | None
@@ -253,3 +254,7 @@ class Planner:
         for one in plan.singles:
             if one.pin_key:
                 self._tastes.pin(one.pin_key, one.customer_id, None)
+
+
+def _explains(block: Any) -> bool:
+    return isinstance(block, dict) and block.get("explain") is True

@@ -105,6 +105,23 @@ def test_elasticsearch_sees_neither_key_nor_flag(one: Front) -> None:
     assert b"explain" not in sent.body
 
 
+@pytest.mark.parametrize(
+    ("uri", "more"),
+    [
+        ("/logs/_search", ""),
+        ("/products/_search", ',"sort":["price"]'),
+        ("/products/_search?q=x", ""),
+        ("/products/_search", ',"size":"many"'),
+    ],
+)
+def test_the_key_stays_behind_where_there_is_nothing_to_explain(
+    one: Front, uri: str, more: str
+) -> None:
+    got = one.search(EXPLAIN[:-1] + more + "}", uri, x_api_key="secret")
+    assert (got.body, outcome(got)) == (RAW.encode(), "not_personalised")
+    assert one.stub.requests[0].header("X-Api-Key") is None
+
+
 def test_who_may_not_see_a_shopper_sees_no_reasons(one: Front, knows: Knows) -> None:
     got = one.search(EXPLAIN, x_api_key="wrong")
     assert got.decision == ("rewritten", "scored")
