@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import uuid
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -146,10 +147,20 @@ def _query_id(
     if said is None:
         theirs = ubi.get("query_id")
         # What is wrong with it is for the other plugin to say.
-        return theirs if isinstance(theirs, str) and _QUERY_ID.fullmatch(theirs) else ""
-    if not isinstance(said, str) or not _QUERY_ID.fullmatch(said):
+        return theirs if isinstance(theirs, str) and is_query_id(theirs) else ""
+    if not isinstance(said, str) or not is_query_id(said):
         raise BadInstruction("query_id: expected 1 to 100 printable ASCII characters, no spaces")
     return said
+
+
+def new_query_id() -> str:
+    """A name that no other search has: a random UUID."""
+    return str(uuid.uuid4())
+
+
+def is_query_id(text: str) -> bool:
+    """Whether a search can be called that."""
+    return _QUERY_ID.fullmatch(text) is not None
 
 
 def _customer(

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import time
-import uuid
 from collections.abc import Callable
 from typing import Any
 
@@ -20,6 +19,7 @@ from sidecar.search.indices import is_configured
 from sidecar.search.instructions import (
     BadInstruction,
     Instructions,
+    new_query_id,
     read_block,
     read_instructions,
     read_ubi,
@@ -57,7 +57,7 @@ class Planner:
     browse_limit : int
         Documents up to which a browse request scores every match by script, in time linear in
         their number; in larger catalogues the ``window`` nearest of each shard come first.
-    new_query_id : Callable
+    new_query_id : Callable[[], str]
         Names a search for which the app has no name.
     """
 
@@ -70,7 +70,7 @@ class Planner:
         breaker: Breaker | None = None,
         now: Callable[[], float] = time.time,
         browse_limit: int = BROWSE_LIMIT,
-        new_query_id: Callable[[], str] = lambda: str(uuid.uuid4()),
+        new_query_id: Callable[[], str] = new_query_id,
     ) -> None:
         self.settings = settings
         self.new_query_id = new_query_id
