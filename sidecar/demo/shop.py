@@ -18,7 +18,7 @@ from typing import Any
 
 from sidecar import compose, config, logs, resources
 from sidecar.contract.errors import ConfigError, RefusedError, UnreachableError
-from sidecar.contract.vectors import read_vectors
+from sidecar.contract.vectors import VectorFile, read_vectors
 from sidecar.elastic.indices import setup_products, setup_users
 from sidecar.elastic.vectors import load_vectors
 from sidecar.embedded import catalogue
@@ -103,6 +103,7 @@ def open_shop(
     stack: ExitStack,
     step: Say,
     more: Mapping[str, str] | None = None,
+    vectors: Path = catalogue.VECTORS,
 ) -> Shop:
     """Start everything but the consumer; the stack stops it.
 
@@ -117,6 +118,8 @@ def open_shop(
         Takes a line for each thing that is done.
     more : Mapping[str, str], optional
         Settings besides the demo's own.
+    vectors : Path
+        File of the products' vectors.
 
     Raises
     ------
@@ -129,7 +132,7 @@ def open_shop(
     step("local Elasticsearch and SQS are up (noida-db, MiniStack)")
     settings = _settings(servers, address, more or {})
     products = catalogue.load_products()
-    _fill(settings, products, step)
+    _fill(settings, products, read_vectors(vectors), step)
     base = _serve(address, data, stack)
     step(f"the sidecar serves at {base}")
     return Shop(settings, base, products)
@@ -189,7 +192,12 @@ def _address(listen: str | None) -> str:
     return listen
 
 
-def _fill(settings: config.Config, products: Sequence[Mapping[str, Any]], step: Say) -> None:
+def _fill(
+    settings: config.Config,
+    products: Sequence[Mapping[str, Any]],
+    vectors: VectorFile,
+    step: Say,
+) -> None:
     with compose.elasticsearch(settings) as client:
         index = settings.search.product_indices
         loaded = load_catalogue(client, INDEX, products)
@@ -197,7 +205,7 @@ def _fill(settings: config.Config, products: Sequence[Mapping[str, Any]], step: 
         steps = setup_products(client, index, resources.mapping("products"))
         steps.append(setup_users(client, settings.service.users_index, resources.mapping("users")))
         if loaded or any(one.changed for one in steps):
-            done = load_vectors(client, index, read_vectors(catalogue.VECTORS))
+            done = load_vectors(client, index, vectors)
             step(f"{done.written} of them have their MiniLM vector")
 
 
