@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -117,14 +117,14 @@ class Recommender:
             return None
         return self._fallback(wanted, excluded, "no_vector")
 
-    def document(self, product_id: str) -> dict[str, Any]:
-        """A product's source; empty for an unknown one.
+    def products(self, product_ids: Iterable[str]) -> dict[str, dict[str, Any]]:
+        """Sources of those products that there are.
 
         Raises
         ------
         UnreachableError, RefusedError
         """
-        return self._documents.get([product_id]).get(product_id, {})
+        return self._documents.get(product_ids)
 
     def trending(self, wanted: Wanted) -> Recommended:
         """What shoppers did most with in the last days.

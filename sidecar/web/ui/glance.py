@@ -52,6 +52,17 @@ def health(checks: Checks) -> Part:
     return Part([(name, error or remarks[name]) for name, (_, error) in results.items()])
 
 
+def headline(health: Part, weights: Part, flow: Part) -> tuple[str, bool]:
+    """All of it in one line, and whether that is good news."""
+    bad = [name for name, value in health.rows if not value.startswith("ok")]
+    bad += [name for name, value in flow.rows if name == "queue" and "SIDECAR_" not in value]
+    if weights.error:
+        bad.append("weights")
+    if bad:
+        return f"Not well: {', '.join(dict.fromkeys(bad))}.", False
+    return "All is well: every check passed.", True
+
+
 def weights(tower_of: Callable[[], Tower]) -> Part:
     """What is served."""
     tower, error = attempt(tower_of)
@@ -62,7 +73,7 @@ def weights(tower_of: Callable[[], Tower]) -> Part:
         ("file", tower.path.rpartition("/")[2] or "in memory"),
         ("fingerprint", tower.weights.fingerprint),
         ("product space", tower.weights.product_space),
-        ("made", metadata.created_at or "unknown"),
+        ("made", metadata.created_at.partition("T")[0] or "unknown"),
         ("trained on", _trained_on(metadata.training.get("data"))),
     ]
     rows += [(f"NDCG@10 on {data}", text) for data, text in _test_figures(metadata.metrics)]
@@ -118,6 +129,19 @@ def flow(
         ("events being stored", "ApproximateNumberOfMessagesNotVisible"),
     )
     return Part([*found, *((name, str(counts.get(key, "unknown"))) for name, key in names)])
+
+
+def lead(portrait: Any) -> str:
+    """What the shopper's history is good for, in two sentences."""
+    user = portrait.user
+    count = len(user.history)
+    last = ago(portrait.now - max(i.occurred_at for i in user.history) / 1e6)
+    did = f"{count} interaction{'' if count == 1 else 's'}, the last one {last}."
+    if user.vector is None:
+        return f"{did} No product of them has a vector: searches come back as they are."
+    if portrait.expired:
+        return f"{did} That is too long ago: searches come back as they are."
+    return f"{did} Searches are re-ranked by them."
 
 
 def summary(portrait: Any) -> list[tuple[str, str]]:

@@ -25,12 +25,13 @@ from sidecar.contract.errors import SidecarError
 from sidecar.contract.messages import MAX_ID_BYTES
 from sidecar.updates.explain import ago, in_words
 from sidecar.web.auth import COOKIE, SESSION_S, Guard
-from sidecar.web.comparison import Comparison
+from sidecar.web.comparison import DEPTH, Comparison
 from sidecar.web.events import SendEvents
 from sidecar.web.recommend import Recommender
 from sidecar.web.shoppers import Shoppers, name_of, reason_in_words
 from sidecar.web.ui import glance
-from sidecar.web.ui.rows import SHOWN, rows
+from sidecar.web.ui.lately import lately, newest
+from sidecar.web.ui.rows import SHOWN, details_of, in_short, rows
 from sidecar.web.wanted import Wanted
 
 HOME = "/_sidecar/ui"
@@ -102,19 +103,19 @@ def inspector_blueprint(shown: Inspected) -> Blueprint:
     def overview() -> str:
         flow = shown.flow()  # first: it makes what was just written visible to the others
         active, error = glance.attempt(lambda: shown.recent(10))
+        sources, _ = glance.attempt(lambda: shown.recommender.products(newest(active or ())))
         trend, trend_error = glance.attempt(lambda: shown.recommender.trending(Wanted(size=5)))
+        health, weights = shown.health(), shown.weights()
+        told, well = glance.headline(health, weights, flow)
         return _page(
             "overview.html",
-            active=active or [],
+            active=lately(active or (), sources or {}, time.time()),
             active_error=error,
             trend=rows(trend.answer["hits"]["hits"]) if trend else [],
             trend_error=trend_error,
-            parts={
-                "Health": shown.health(),
-                "Weights": shown.weights(),
-                "Event flow": flow,
-            },
-            now=time.time(),
+            told=told,
+            well=well,
+            parts={"Health": health, "Event flow": flow, "Weights": weights},
         )
 
     @routes.get("/shopper")
@@ -135,7 +136,11 @@ def inspector_blueprint(shown: Inspected) -> Blueprint:
             personal = rows(compared.personal, compared.plain)
             why = shown.shoppers.why(portrait, [row.product_id for row in personal])
             personal = [
-                row._replace(because=reason_in_words(found.because[0], portrait, when=False))
+                row._replace(
+                    because=reason_in_words(
+                        found.because[0], portrait, when=False, product_id=row.product_id
+                    )
+                )
                 if (found := why.get(row.product_id)) and found.because
                 else row
                 for row in personal
@@ -144,11 +149,15 @@ def inspector_blueprint(shown: Inspected) -> Blueprint:
             "shopper.html",
             **asked,
             portrait=portrait,
+            lead=glance.lead(portrait) if portrait else "",
             summary=glance.summary(portrait) if portrait else [],
-            plain=rows(compared.plain),
+            details_of=details_of,
+            plain=rows(compared.plain, after=compared.personal),
             personal=personal,
+            in_short="" if personal is None else in_short(personal),
+            configured=round(shown.comparison.impact),
             total=compared.total,
-            shown=SHOWN,
+            depth=DEPTH,
             can_act=shown.send is not None,
             acts=ACTS,
             notice=_notice(),
@@ -156,16 +165,18 @@ def inspector_blueprint(shown: Inspected) -> Blueprint:
 
     @routes.get("/similar")
     def similar() -> str | tuple[str, int]:
-        product_id, customer_id = request.args.get("product", ""), request.args.get("id", "")
+        product_id = request.args.get("product", "")
         found = shown.recommender.similar(product_id, Wanted(size=SHOWN))
         if found is None:
             line = f"No index of products holds {product_id!r}."
             return render_template("problem.html", error=line, home=HOME), 404
+        source = shown.recommender.products([product_id]).get(product_id, {})
         return _page(
             "similar.html",
+            **_asked(shown.comparison.impact),
             product_id=product_id,
-            name=name_of(shown.recommender.document(product_id), product_id),
-            id=customer_id,
+            name=name_of(source, product_id),
+            details=details_of(source),
             hits=rows(found.answer["hits"]["hits"]),
             fallback=found.action == "fallback",
         )
