@@ -29,7 +29,7 @@ Example:
   sidecar experiment report events.jsonl --percent 50 --since 2026-11-01"""
 )
 def experiment() -> None:
-    """What the comparison group of SIDECAR_HOLDOUT_PERCENT says about orders."""
+    """What the comparison group of SIDECAR_HOLDOUT_PERCENT says about orders, and a trial of it."""
 
 
 @command("sidecar experiment report events.jsonl --percent 50 --plot report.svg")
@@ -78,7 +78,10 @@ def report(
     odds = sums.mismatch(*sizes, search.holdout_percent)
     if plot is not None:
         note = f"{sizes[0]} shoppers personalised, {sizes[1]} held out; intervals of 95 %"
-        plot.write_text(draw(lines, note), encoding="utf-8")
+        try:
+            plot.write_text(draw(lines, note), encoding="utf-8")
+        except OSError as error:
+            raise ConfigError("--plot", str(plot), f"a file to write ({error.strerror})") from None
     if as_json:
         found = {
             "shoppers": {"personalised": sizes[0], "holdout": sizes[1]},
