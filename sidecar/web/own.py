@@ -28,6 +28,7 @@ from sidecar.web.trending import Trends
 from sidecar.web.ui import glance
 from sidecar.web.ui.pages import Inspected, inspector_blueprint
 from sidecar.web.users import explain_blueprint, users_blueprint
+from sidecar.web.wanted import Wanted
 from sidecar.web.weights_routes import WeightsControl, weights_blueprint
 
 
@@ -101,7 +102,9 @@ def own_blueprints(parts: OwnParts) -> list[Blueprint]:
         inspector_blueprint(inspected),
         users_blueprint(shoppers, forget_one),
         explain_blueprint(shoppers),
-        recommendations_blueprint(recommender),
+        recommendations_blueprint(
+            recommender, Wanted(diversity=parts.search.diversity, explore=parts.search.explore)
+        ),
     ]
     if parts.send is not None:
         blueprints += [events_blueprint(parts.send), algolia_blueprint(parts.send)]
