@@ -138,7 +138,7 @@ def _events(file: Path, vocabulary: EventVocabulary, since: int) -> Iterator[Cus
 @command("sidecar experiment simulate events.jsonl --shoppers 200")
 @click.argument("file", type=click.Path(dir_okay=False, writable=True, path_type=Path))
 @click.option(
-    "--shoppers", type=click.IntRange(2), default=800, show_default=True, help="How many."
+    "--shoppers", type=click.IntRange(2), default=400, show_default=True, help="How many."
 )
 @click.option(
     "--percent",
