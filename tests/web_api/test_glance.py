@@ -54,3 +54,4 @@ def test_what_is_down_is_one_line() -> None:
         ("c", "ok"),
         ("d", "ok, but one waits"),
     ]
+    assert found.bad == ("a", "b")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from sidecar.contract.errors import UnreachableError
 from sidecar.elastic.activity import Active
 from sidecar.web.ui import glance
 from sidecar.web.ui.lately import lately, newest
@@ -57,13 +58,20 @@ def test_the_newest_deed_of_each_shopper_is_told() -> None:
 
 
 def test_the_headline_names_what_is_not_well() -> None:
-    good = glance.Part([("elasticsearch", "ok"), ("weights", "ok, but one waits")])
-    flow = glance.Part(
-        [("shoppers known", "3"), ("queue", "none is configured: SIDECAR_SQS_QUEUE_URL")]
-    )
-    assert glance.headline(good, glance.Part([]), flow)[1]
-    bad = glance.Part([("elasticsearch", "not reachable")])
-    down = glance.Part([("queue", "SQS is not reachable: is it running?")])
-    told, well = glance.headline(bad, glance.Part([], "truncated"), down)
+    def down() -> dict[str, str]:
+        raise UnreachableError("SQS is not reachable: see SIDECAR_SQS_QUEUE_URL")
+
+    class Gone:
+        def refresh(self) -> None:
+            raise UnreachableError("Elasticsearch is not reachable")
+
+    good = glance.health({"elasticsearch": lambda: None, "weights": lambda: "one waits"})
+    told, well = glance.headline(good, glance.Part([]), glance.Part([]))
+    assert (told, well) == ("All is well: every check passed.", True)
+    bad = glance.health({"elasticsearch": lambda: None, "queue": down})
+    flow = glance.flow(Gone(), down)  # type: ignore[arg-type]
+    told, well = glance.headline(bad, glance.Part([], "truncated"), flow)
     assert not well
-    assert told == "Not well: elasticsearch, queue, weights."
+    assert told == "Not well: queue, shoppers, weights."
+    # A sidecar without a queue is nothing to worry about.
+    assert glance.flow(Gone(), None).bad == ("shoppers",)  # type: ignore[arg-type]

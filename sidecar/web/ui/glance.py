@@ -26,10 +26,13 @@ class Part(NamedTuple):
         Name and value.
     error : str
         Why there are none.
+    bad : tuple[str, ...]
+        Names of rows that hold a fault instead of a value.
     """
 
     rows: list[tuple[str, str]]
     error: str = ""
+    bad: tuple[str, ...] = ()
 
 
 def attempt(read: Callable[[], T]) -> tuple[T | None, str]:
@@ -49,15 +52,15 @@ def health(checks: Checks) -> Part:
         return Part([("checks", "none are configured")])
     results = {name: attempt(check) for name, check in checks.items()}
     remarks = {name: f"ok, but {one}" if one else "ok" for name, (one, _) in results.items()}
-    return Part([(name, error or remarks[name]) for name, (_, error) in results.items()])
+    return Part(
+        [(name, error or remarks[name]) for name, (_, error) in results.items()],
+        bad=tuple(name for name, (_, error) in results.items() if error),
+    )
 
 
 def headline(health: Part, weights: Part, flow: Part) -> tuple[str, bool]:
     """All of it in one line, and whether that is good news."""
-    bad = [name for name, value in health.rows if not value.startswith("ok")]
-    bad += [name for name, value in flow.rows if name == "queue" and "SIDECAR_" not in value]
-    if weights.error:
-        bad.append("weights")
+    bad = [*health.bad, *flow.bad, *(["weights"] if weights.error else [])]
     if bad:
         return f"Not well: {', '.join(dict.fromkeys(bad))}.", False
     return "All is well: every check passed.", True
@@ -119,16 +122,18 @@ def flow(
 
     rows, error = attempt(read)
     found = list(rows or [("shoppers", error)])
+    bad = () if rows else ("shoppers",)
     if queue_counts is None:
-        return Part([*found, ("queue", "none is configured: SIDECAR_SQS_QUEUE_URL")])
+        return Part([*found, ("queue", "none is configured: SIDECAR_SQS_QUEUE_URL")], bad=bad)
     counts, error = attempt(queue_counts)
     if counts is None:
-        return Part([*found, ("queue", error)])
+        return Part([*found, ("queue", error)], bad=(*bad, "queue"))
     names = (
         ("events waiting", "ApproximateNumberOfMessages"),
         ("events being stored", "ApproximateNumberOfMessagesNotVisible"),
     )
-    return Part([*found, *((name, str(counts.get(key, "unknown"))) for name, key in names)])
+    waiting = [(name, str(counts.get(key, "unknown"))) for name, key in names]
+    return Part([*found, *waiting], bad=bad)
 
 
 def lead(portrait: Any) -> str:
