@@ -52,6 +52,8 @@ def test_the_newest_deed_of_each_shopper_is_told() -> None:
         Active("c2", 0, ()),
     ]
     assert newest(active) == ["p"]
+    basket = Active("c3", 0, (("a", "product_purchased", 5), ("b", "product_purchased", 5)))
+    assert newest([basket]) == ["b"], "of one moment the last one, as in the history"
     (one,) = lately(active, {"p": {"name": "Mug"}}, now)
     assert one == ("c1", "bought", "Mug", "2 minutes ago", 2)
     assert lately(active, {}, now)[0].product == "p"

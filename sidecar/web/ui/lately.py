@@ -59,4 +59,5 @@ def lately(
 
 
 def _newest(one: Active) -> tuple[str, str, int]:
-    return max(one.interactions, key=lambda interaction: interaction[2])
+    # Stored oldest first: of those of one moment the last one counts as the newest.
+    return max(reversed(one.interactions), key=lambda interaction: interaction[2])
