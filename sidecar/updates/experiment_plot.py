@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from sidecar.updates.experiment import Interval, Line
@@ -17,12 +18,13 @@ def plot(lines: Sequence[Line], note: str = "") -> str:
     Parameters
     ----------
     lines : Sequence[Line]
+        At least one.
     note : str
         A line below the picture, ASCII without markup.
     """
-    most = max([0.01, *(one.share.personalised.high for one in lines),
-                *(one.share.holdout.high for one in lines)])  # fmt: skip
-    reach = max([0.01, *(abs(value) for one in lines for value in one.share.difference)]) * 1.05
+    shares = [one.share for one in lines]
+    most = _round_up(max(max(one.personalised.high, one.holdout.high) for one in shares))
+    reach = _round_up(max(abs(value) for one in shares for value in one.difference))
     bottom = TOP + ROW * len(lines)
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 760 {bottom + 64}" width="760" '
@@ -30,10 +32,10 @@ def plot(lines: Sequence[Line], note: str = "") -> str:
         'shoppers of both groups and their differences, with intervals of 95 percent">',
         f'<rect width="760" height="{bottom + 64}" fill="#fff"/>',
         _legend(),
-        _axis(SHARES, [(f"{part * most:.0%}", part) for part in (0, 0.5, 1)], bottom),
+        _axis(SHARES, [(f"{100 * part * most:g} %", part) for part in (0, 0.5, 1)], bottom),
         _axis(
             DIFFERENCES,
-            [(f"{-100 * reach:+.1f}", 0), ("0", 0.5), (f"{100 * reach:+.1f}", 1)],
+            [(f"{-100 * reach:+g}", 0), ("0", 0.5), (f"{100 * reach:+g}", 1)],
             bottom,
         ),
     ]
@@ -50,6 +52,12 @@ def plot(lines: Sequence[Line], note: str = "") -> str:
         ]
     parts.append(f'<text x="10" y="{bottom + 52}" font-size="12" fill="{TEXT}">{note}</text></svg>')
     return "\n".join(parts) + "\n"
+
+
+def _round_up(value: float) -> float:
+    """The end of a scale: 1, 2, 5 or 10 times a power of ten, at least 1 %."""
+    power = 10.0 ** math.floor(math.log10(max(value, 0.01)) + 1e-9)
+    return next(step * power for step in (1, 2, 5, 10) if value <= step * power * (1 + 1e-9))
 
 
 def _legend() -> str:

@@ -14,6 +14,7 @@ from sidecar.cli import main
 from sidecar.search.holdout import is_held_out
 from sidecar.search.settings import SearchSettings
 from sidecar.updates.experiment import mean, mismatch, newcombe, wilson
+from sidecar.updates.experiment_plot import _round_up
 
 SETTINGS = SearchSettings(holdout_percent=50, holdout_salt="autumn")
 
@@ -123,6 +124,14 @@ def test_the_plot_is_a_picture_of_both_groups(tmp_path: Path) -> None:
     assert nowhere.exit_code == 2
     assert "--plot" in nowhere.stderr
     assert "http" not in svg.read_text().replace("http://www.w3.org/2000/svg", "")
+
+
+@pytest.mark.parametrize(
+    ("value", "end"),
+    [(0.0, 0.01), (0.01, 0.01), (0.034, 0.05), (0.132, 0.2), (0.5, 0.5), (0.89, 1.0)],
+)
+def test_scales_end_at_round_numbers(value: float, end: float) -> None:
+    assert _round_up(value) == pytest.approx(end)
 
 
 @pytest.mark.parametrize("percent", ["0", "100", "nan"])
