@@ -196,6 +196,11 @@ def simulate(
     )
     counts = ", ".join(f"{count} {action}" for action, count in done.actions.most_common())
     click.echo(f"{done.actions.total()} searches: {counts}")
+    others = done.actions.total() - done.actions["rewritten"] - done.actions["holdout"]
+    if others and impact != 0:
+        click.echo(
+            f"{others} of them were neither re-ranked nor held out: do weights and vectors fit?"
+        )
     click.echo(f"{done.events} events are in {file}; simulated shoppers, so no forecast. Next:")
     since = to_iso(int(done.began_at * 1e6))
     words = [str(file), "--percent", f"{percent:g}", "--salt", salt, "--since", since]

@@ -18,6 +18,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.cli import main
+from sidecar.contract.schema import Metadata
+from sidecar.contract.weights import write_weights
 from sidecar.demo import behaviour
 from sidecar.demo.behaviour import deeds, looks_at
 from sidecar.demo.simulate import PAGE, SEARCHES, searches
@@ -25,7 +27,9 @@ from sidecar.embedded.catalogue import Purchase, load_products
 from sidecar.embedded.visits import Visit, load_visits
 from sidecar.search.holdout import is_held_out
 from sidecar.search.settings import SearchSettings
+from sidecar.tower.prior import prior_weights
 
+SIDECAR = str(Path(sys.executable).parent / "sidecar")
 PRODUCTS = st.lists(st.sampled_from("abcdefghij"), unique=True)
 
 
@@ -117,9 +121,8 @@ def test_what_cannot_be_run_is_said_before_anything_starts(
 
 @pytest.mark.servers
 def test_from_simulated_shoppers_to_the_report(tmp_path: Path) -> None:
-    sidecar = str(Path(sys.executable).parent / "sidecar")
     file, shoppers = tmp_path / "events.jsonl", 24
-    command = [sidecar, "experiment", "simulate", str(file), "--shoppers", str(shoppers)]
+    command = [SIDECAR, "experiment", "simulate", str(file), "--shoppers", str(shoppers)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     settings = SearchSettings(holdout_percent=50, holdout_salt="demo")
@@ -139,7 +142,7 @@ def test_from_simulated_shoppers_to_the_report(tmp_path: Path) -> None:
     assert len(began) == shoppers
     (line,) = re.findall(r"sidecar experiment report .*", done.stdout)
     report = subprocess.run(
-        [sidecar, *shlex.split(line)[1:]], capture_output=True, text=True, cwd=tmp_path
+        [SIDECAR, *shlex.split(line)[1:]], capture_output=True, text=True, cwd=tmp_path
     )
     assert report.returncode == 0, report.stderr
     sizes = f"{shoppers - sum(held_out.values())} shoppers personalised, {sum(held_out.values())}"
@@ -151,3 +154,17 @@ def test_from_simulated_shoppers_to_the_report(tmp_path: Path) -> None:
     by_group = Counter(held_out[one["customer_id"]] for one in clicked)
     assert (int(said[1]), int(said[2])) == (by_group[False], by_group[True])
     assert (tmp_path / "report.svg").read_text().startswith("<svg")
+
+
+@pytest.mark.servers
+def test_weights_that_do_not_fit_the_vectors_are_told(tmp_path: Path) -> None:
+    weights = tmp_path / "w.safetensors"
+    write_weights(weights, prior_weights(Metadata(embedding_model="another model")))
+    arguments = ["--shoppers", "4", "--weights", str(weights)]
+    done = subprocess.run(
+        [SIDECAR, "experiment", "simulate", "e.jsonl", *arguments],
+        capture_output=True, text=True, timeout=300, cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "do weights and vectors fit?" in done.stdout
+    assert "rewritten" not in done.stdout
