@@ -212,8 +212,7 @@ def _unasked(do: str) -> Iterator[Finding]:
 
 
 def _dead_letters(config: Config, queue: Queue) -> Finding:
-    url = config.updates.dead_letter_url
-    dead = queue.sibling(url) if url else queue.dead_letter_queue()
+    dead = compose.dead_letters(config, queue)
     if dead is None:
         do = "without one, poison messages come back until the queue's retention ends"
         return Finding("dead letters", Verdict.LOOK, "the queue has no queue of dead letters", do)

@@ -33,6 +33,7 @@ from sidecar.web.pins import StoredPins
 from sidecar.web.refresh import Refresher
 from sidecar.web.search import ServedModel, search_proxy
 from sidecar.web.server import serve as serve_http
+from sidecar.web.ui.glance import DEAD_LETTERS
 
 log = logging.getLogger("sidecar")
 
@@ -102,11 +103,25 @@ def application(config: Config, stack: ExitStack) -> WsgiApp:
         search=config.search,
         guard=Guard(service.api_key, service.on_loopback),
         ready=ready,
-        queue_counts=queue.check if queue else None,
+        queue_counts=partial(queue_counts, config, queue) if queue else None,
         weights=parts.store,
         forget_also=pages.forget,
     )
     return create_app(proxy, ready, [*own_blueprints(own), metrics_blueprint(registry)])
+
+
+def queue_counts(config: Config, queue: Queue) -> dict[str, str]:
+    """The queue's attributes, with the number of dead letters where there is a queue of them.
+
+    Raises
+    ------
+    UnreachableError, RefusedError
+    """
+    counts = queue.check()
+    dead = compose.dead_letters(config, queue)
+    if dead is not None:
+        counts[DEAD_LETTERS] = dead.check().get("ApproximateNumberOfMessages", "unknown")
+    return counts
 
 
 def _send(

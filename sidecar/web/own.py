@@ -52,7 +52,8 @@ class OwnParts:
     ready : Checks
         As for ``/_sidecar/health/ready``.
     queue_counts : Callable, optional
-        The queue's attributes, as :meth:`sidecar.updates.sqs.Queue.check` gives them.
+        The queue's attributes, as :meth:`sidecar.updates.sqs.Queue.check` gives them, and perhaps
+        :data:`sidecar.web.ui.glance.DEAD_LETTERS`.
     weights : WeightsControl, optional
         The folder of weights; ``None``: no routes about them.
     forget_also : Callable[[str], None]

@@ -15,6 +15,8 @@ from sidecar.web.health import Checks
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
+#: Among the attributes of the queue: how many messages could never be stored.
+DEAD_LETTERS = "DeadLetters"
 
 
 class Part(NamedTuple):
@@ -133,6 +135,8 @@ def flow(
         ("events being stored", "ApproximateNumberOfMessagesNotVisible"),
     )
     waiting = [(name, str(counts.get(key, "unknown"))) for name, key in names]
+    if DEAD_LETTERS in counts:
+        waiting.append(("dead letters", str(counts[DEAD_LETTERS])))
     return Part([*found, *waiting], bad=bad)
 
 
