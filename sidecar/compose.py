@@ -83,6 +83,17 @@ def queue(config: Config) -> Queue:
     return Queue(config.service.sqs_queue_url, max_connections=config.updates.receivers + 8)
 
 
+def dead_letters(config: Config, queue: Queue) -> Queue | None:
+    """The queue that takes what can never be stored: as set, else as the redrive policy has it.
+
+    Raises
+    ------
+    UnreachableError, RefusedError
+    """
+    url = config.updates.dead_letter_url
+    return queue.sibling(url) if url else queue.dead_letter_queue()
+
+
 class UpdateParts(NamedTuple):
     """What everything that reads or writes shoppers needs."""
 

@@ -202,6 +202,8 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("search", "deadline_ms", _number, "Milliseconds for looking up, classifying and rewriting; past it the original goes out."),
     Setting("search", "holdout_percent", _number, "0 to 100: share of shoppers that are left alone, for comparison."),
     Setting("search", "holdout_salt", _text, "Changes who is in the holdout."),
+    Setting("search", "diversity", _number, "0 to 1: how unlike each other recommendations and similar products are, where the request does not say."),
+    Setting("search", "explore", _number, "0 to 1: share of their slots for the rest of the shop, where the request does not say."),
     Setting("search", "shopper_source", _text, "Where the shopper's id may come from: `any` (header or body), `header`, or `token` (signed, `X-Sidecar-Token`)."),
     Setting("search", "token_secret", _text, "Key of the signed tokens, at least 16 characters.", secret=True),
     Setting("search", "shopper_cache_s", _number, "Seconds for which a shopper that was looked up is used again."),

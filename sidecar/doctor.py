@@ -11,7 +11,7 @@ from functools import partial
 from sidecar import compose, resources
 from sidecar.config import Config
 from sidecar.contract.errors import SidecarError
-from sidecar.elastic.client import CLIENT_MAJOR, Client, server_version
+from sidecar.elastic.client import CLIENT_MAJOR, Client, Version, server_version
 from sidecar.elastic.coverage import product_coverage, user_coverage
 from sidecar.elastic.indices import (
     VECTOR_FIELD,
@@ -20,6 +20,8 @@ from sidecar.elastic.indices import (
     concrete_indices,
     properties,
 )
+from sidecar.tower.folder import WeightsFolder
+from sidecar.tower.inspect import inspect_weights
 from sidecar.tower.load import Tower
 from sidecar.updates.sqs import Queue
 
@@ -64,15 +66,32 @@ def examine(config: Config) -> Iterator[Finding]:
             do = "name a good file in SIDECAR_WEIGHTS, or unset it for the shipped one"
             yield Finding("weights", Verdict.BAD, str(error), do)
         else:
-            yield _weights(tower)
+            yield _weights(tower, _refused_files(config.service.weights))
         client = stack.enter_context(compose.elasticsearch(config))
         yield from _elasticsearch(config, client, tower)
         yield from _queue(config)
 
 
-def _weights(tower: Tower) -> Finding:
+def _refused_files(path: str) -> str:
+    """Which files of a folder of weights would be refused, and why."""
+    folder = WeightsFolder(path)
+    if folder.is_file:
+        return ""
+    files, refused = folder.files()
+    told = dict(refused)
+    for file in files:
+        found = inspect_weights(file.path)
+        if not found.accepted:
+            told[file.name] = found.reason
+    return "; ".join(f"{name} is refused: {reason}" for name, reason in sorted(told.items()))
+
+
+def _weights(tower: Tower, remark: str) -> Finding:
     weights = tower.weights
     found = f"{tower.path}: {weights.fingerprint}, for products of {weights.product_space}"
+    if remark:
+        do = "sidecar check-weights FILE says more; replace the file, or take it out of the folder"
+        return Finding("weights", Verdict.LOOK, f"{found}; {remark}", do)
     return Finding("weights", Verdict.OK, found)
 
 
@@ -82,10 +101,7 @@ def _elasticsearch(config: Config, client: Client, tower: Tower | None) -> Itera
     except SidecarError as error:
         yield Finding("elasticsearch", Verdict.BAD, str(error), "see SIDECAR_ELASTICSEARCH_URL")
         return
-    found = f"server {version.major}.{version.minor}, client {CLIENT_MAJOR}.x"
-    fits = version.major >= CLIENT_MAJOR
-    do = "" if fits else "install a client that is no newer: pip install 'elasticsearch<9'"
-    yield Finding("elasticsearch", Verdict.OK if fits else Verdict.BAD, found, do)
+    yield _version(version, CLIENT_MAJOR)
     indices = config.search.product_indices
     checks: Sequence[tuple[str, Callable[[], Finding], str]] = (
         ("product indices", lambda: _indices(client, indices), "see SIDECAR_PRODUCT_INDICES"),
@@ -106,6 +122,18 @@ def _elasticsearch(config: Config, client: Client, tower: Tower | None) -> Itera
     )
     for subject, check, do in checks:
         yield _tried(subject, check, do)
+
+
+def _version(server: Version, client_major: int) -> Finding:
+    """A client speaks to servers of its own major and of the next one."""
+    found = f"server {server.major}.{server.minor}, client {client_major}.x"
+    if server.major < client_major:
+        do = f"install a client that is no newer: pip install 'elasticsearch<{server.major + 1}'"
+        return Finding("elasticsearch", Verdict.BAD, found, do)
+    if server.major > client_major + 1:
+        do = f"not tried; install a newer client: pip install 'elasticsearch>={server.major - 1}'"
+        return Finding("elasticsearch", Verdict.LOOK, found, do)
+    return Finding("elasticsearch", Verdict.OK, found)
 
 
 def _tried(subject: str, check: Callable[[], Finding], do: str) -> Finding:
@@ -172,13 +200,16 @@ def _queue(config: Config) -> Iterator[Finding]:
     if not config.service.sqs_queue_url:
         do = "set SIDECAR_SQS_QUEUE_URL where sidecar consume runs"
         yield Finding("queue", Verdict.LOOK, "no queue is set", do)
+        yield from _unasked("set the queue first")
         return
     queue: Queue | None = None
     try:
         queue = compose.queue(config)
         attributes = queue.check()
     except SidecarError as error:
-        yield Finding("queue", Verdict.BAD, str(error), "see SIDECAR_SQS_QUEUE_URL")
+        do = "see SIDECAR_SQS_QUEUE_URL, and region and credentials (boto3's own: docs/settings.md)"
+        yield Finding("queue", Verdict.BAD, str(error), do)
+        yield from _unasked("mend the queue first")
         return
     waiting = int(attributes.get("ApproximateNumberOfMessages", 0))
     hidden = int(attributes.get("ApproximateNumberOfMessagesNotVisible", 0))
@@ -186,12 +217,17 @@ def _queue(config: Config) -> Iterator[Finding]:
     do = "" if waiting < 10_000 else "start more consumers, or see what holds them up"
     yield Finding("queue", Verdict.OK if waiting < 10_000 else Verdict.LOOK, found, do)
     yield _tried("dead letters", lambda: _dead_letters(config, queue), "see the redrive policy")
-    yield _tried("clock", lambda: _clock(queue), "")
+    yield _tried("clock", lambda: _clock(queue), "try again when the queue answers")
+
+
+def _unasked(do: str) -> Iterator[Finding]:
+    """What the queue alone can tell."""
+    for subject in ("dead letters", "clock"):
+        yield Finding(subject, Verdict.LOOK, "not checked: there is no queue to ask", do)
 
 
 def _dead_letters(config: Config, queue: Queue) -> Finding:
-    url = config.updates.dead_letter_url
-    dead = queue.sibling(url) if url else queue.dead_letter_queue()
+    dead = compose.dead_letters(config, queue)
     if dead is None:
         do = "without one, poison messages come back until the queue's retention ends"
         return Finding("dead letters", Verdict.LOOK, "the queue has no queue of dead letters", do)
@@ -203,7 +239,8 @@ def _dead_letters(config: Config, queue: Queue) -> Finding:
 def _clock(queue: Queue) -> Finding:
     ahead = queue.clock_ahead_s()
     if ahead is None:
-        return Finding("clock", Verdict.OK, "the queue does not tell its time")
+        do = "see that this machine's clock is kept (NTP): vectors expire by it"
+        return Finding("clock", Verdict.LOOK, "the queue does not tell its time", do)
     if abs(ahead) > CLOCK_SKEW_S:
         do = "set this machine's clock (NTP): vectors expire by it"
         return Finding("clock", Verdict.BAD, f"this machine is off by {-ahead:.0f} s", do)

@@ -36,6 +36,7 @@ from sidecar.web.refresh import Refresher
 from sidecar.web.search import ServedModel, search_proxy
 from sidecar.web.server import serve as serve_http
 from sidecar.web.shoppers import Shoppers
+from sidecar.web.ui.glance import DEAD_LETTERS
 
 log = logging.getLogger("sidecar")
 
@@ -113,11 +114,25 @@ def application(config: Config, stack: ExitStack) -> WsgiApp:
         search=config.search,
         guard=guard,
         ready=ready,
-        queue_counts=queue.check if queue else None,
+        queue_counts=partial(queue_counts, config, queue) if queue else None,
         weights=parts.store,
         forget_also=compose.forget_also(config, pages, logs),
     )
     return create_app(proxy, ready, [*own_blueprints(own), metrics_blueprint(registry)])
+
+
+def queue_counts(config: Config, queue: Queue) -> dict[str, str]:
+    """The queue's attributes, with the number of dead letters where there is a queue of them.
+
+    Raises
+    ------
+    UnreachableError, RefusedError
+    """
+    counts = queue.check()
+    dead = compose.dead_letters(config, queue)
+    if dead is not None:
+        counts[DEAD_LETTERS] = dead.check().get("ApproximateNumberOfMessages", "unknown")
+    return counts
 
 
 def _send(

@@ -3,26 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 import pytest
 from elasticsearch import Elasticsearch
 
 from sidecar import config, resources
-from sidecar.contract.schema import EMBEDDING_MODEL
+from sidecar.contract.schema import EMBEDDING_MODEL, Metadata
 from sidecar.contract.vectors import VectorFile
-from sidecar.doctor import Finding, Verdict, examine
+from sidecar.contract.weights import write_weights
+from sidecar.doctor import Finding, Verdict, _version, examine
+from sidecar.elastic.client import Version
 from sidecar.elastic.indices import setup_products, setup_users
 from sidecar.elastic.users import User, Users
 from sidecar.elastic.vectors import load_vectors
 from sidecar.embedded.process import free_port
 from sidecar.embedded.queue import create_queue
+from sidecar.tower.prior import prior_weights
+from sidecar.updates.envelopes import Outgoing
+from sidecar.updates.sqs import Queue
 
 pytestmark = pytest.mark.servers
 
 
 def findings(environment: Mapping[str, str]) -> dict[str, Finding]:
-    return {finding.subject: finding for finding in examine(config.load(environment))}
+    found = {finding.subject: finding for finding in examine(config.load(environment))}
+    for finding in found.values():
+        assert bool(finding.do) is (finding.verdict is not Verdict.OK), finding
+    return found
 
 
 @pytest.fixture
@@ -103,3 +112,54 @@ def test_the_log_is_looked_at_where_it_is_on(
     other = {"properties": {"client_id": {"type": "integer"}}}
     client.indices.create(index=f"{unique}-queries", mappings=other)
     assert "client_id" in findings(environment | names)["log of queries"].found
+
+
+def test_without_a_queue_the_rest_is_looked_at(environment: dict[str, str]) -> None:
+    found = findings(environment | {"SIDECAR_SQS_QUEUE_URL": ""})
+    assert found["elasticsearch"].verdict is Verdict.OK
+    for subject in ("queue", "dead letters", "clock"):
+        assert found[subject].verdict is Verdict.LOOK
+
+
+def test_dead_letters_and_a_wrong_clock_are_found(
+    environment: dict[str, str], sqs_endpoint: str, unique: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dead = create_queue(sqs_endpoint, f"{unique}-dead")
+    environment = environment | {"SIDECAR_SQS_DEAD_LETTER_URL": dead}
+    assert findings(environment)["dead letters"].verdict is Verdict.OK
+    assert findings(environment)["clock"].verdict is Verdict.OK
+    assert Queue(dead).send([Outgoing("{}", group="", dedup="")]) != [None]
+    bad = findings(environment)["dead letters"]
+    assert bad.verdict is Verdict.LOOK
+    assert bad.found == "1 wait"
+    assert "sidecar redrive" in bad.do
+    monkeypatch.setattr(Queue, "clock_ahead_s", lambda queue: -300.0)
+    late = findings(environment)["clock"]
+    assert late.verdict is Verdict.BAD
+    assert "off by 300 s" in late.found
+
+
+def test_a_refused_file_of_the_weights_folder_is_told(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    write_weights(tmp_path / "good.safetensors", prior_weights(Metadata()))
+    settings = environment | {"SIDECAR_WEIGHTS": str(tmp_path)}
+    assert findings(settings)["weights"].verdict is Verdict.OK
+    (tmp_path / "torn.safetensors").write_bytes(b"not weights")
+    found = findings(settings)["weights"]
+    assert found.verdict is Verdict.LOOK
+    assert "torn.safetensors is refused" in found.found
+    assert "check-weights" in found.do
+
+
+@pytest.mark.parametrize(
+    ("server", "client", "verdict"),
+    [(8, 8, Verdict.OK), (9, 8, Verdict.OK), (10, 8, Verdict.LOOK), (8, 9, Verdict.BAD)],
+)
+def test_the_client_is_held_against_the_servers_major(
+    server: int, client: int, verdict: Verdict
+) -> None:
+    found = _version(Version(server, 1), client)
+    assert found.verdict is verdict
+    assert found.found == f"server {server}.1, client {client}.x"
+    assert bool(found.do) is (verdict is not Verdict.OK)

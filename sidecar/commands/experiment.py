@@ -1,15 +1,16 @@
-"""``sidecar experiment``: what the comparison group says."""
+"""``sidecar experiment``: what the comparison group says, and a simulated one to try it on."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import shlex
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -18,7 +19,10 @@ from sidecar.config import Config
 from sidecar.contract.errors import ConfigError, MessageError
 from sidecar.contract.events import EventVocabulary
 from sidecar.contract.messages import CustomerEvent, parse_message
-from sidecar.contract.timestamps import to_microseconds
+from sidecar.contract.timestamps import to_iso, to_microseconds
+
+if TYPE_CHECKING:
+    from sidecar.updates.experiment import Line
 
 
 @click.group(
@@ -27,7 +31,7 @@ Example:
   sidecar experiment report events.jsonl --percent 50 --since 2026-11-01"""
 )
 def experiment() -> None:
-    """What the comparison group of SIDECAR_HOLDOUT_PERCENT says about orders."""
+    """What the comparison group of SIDECAR_HOLDOUT_PERCENT says about orders, and a trial of it."""
 
 
 @command("sidecar experiment report events.jsonl --percent 50 --plot report.svg")
@@ -56,6 +60,7 @@ def report(
     for it.
     """
     from sidecar.updates import experiment as sums
+    from sidecar.updates.experiment_plot import plot as draw
 
     loaded = settings()
     if (file is None) != from_log:
@@ -85,12 +90,16 @@ def report(
         )
     odds = sums.mismatch(*sizes, search.holdout_percent)
     if plot is not None:
-        plot.write_text(sums.plot(lines), encoding="utf-8")
+        note = f"{sizes[0]} shoppers personalised, {sizes[1]} held out; intervals of 95 %"
+        try:
+            plot.write_text(draw(lines, note), encoding="utf-8")
+        except OSError as error:
+            raise ConfigError("--plot", str(plot), f"a file to write ({error.strerror})") from None
     if as_json:
         found = {
             "shoppers": {"personalised": sizes[0], "holdout": sizes[1]},
             "size_mismatch_p": odds,
-            "outcomes": [one._asdict() | {"verdict": one.verdict} for one in lines],
+            "outcomes": [_for_machines(one) for one in lines],
         }
         click.echo(json.dumps(found, indent=2))
         return
@@ -103,6 +112,15 @@ def report(
             "of one group are missing, or percentage or salt are not those of the experiment. Do "
             "not believe the figures above."
         )
+
+
+def _for_machines(one: Line) -> dict[str, Any]:
+    return {
+        "outcome": one.outcome,
+        "events": {"personalised": one.events[0], "holdout": one.events[1]},
+        "share_of_shoppers": one.share._asdict() | {"verdict": one.share.verdict},
+        "times_a_shopper": one.times._asdict() | {"verdict": one.times.verdict},
+    }
 
 
 def _lines(file: Path) -> Iterator[str | Mapping[str, Any]]:
@@ -154,4 +172,77 @@ def _events(
         click.echo(f"{refused} lines are no events and were left out", err=True)
 
 
+@command("sidecar experiment simulate events.jsonl --shoppers 200")
+@click.argument("file", type=click.Path(dir_okay=False, writable=True, path_type=Path))
+@click.option(
+    "--shoppers", type=click.IntRange(2), default=400, show_default=True, help="How many."
+)
+@click.option(
+    "--percent",
+    type=click.FloatRange(0, 100, min_open=True, max_open=True),
+    default=50.0,
+    show_default=True,
+    help="Share held out.",
+)
+@click.option("--salt", default="demo", show_default=True, help="Of the experiment.")
+@click.option(
+    "--impact",
+    type=click.FloatRange(0, 100),
+    help="As SIDECAR_IMPACT; with 0 both groups see the same, and nothing may show.",
+)
+@click.option(
+    "--weights",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Weights to try instead of those that are shipped.",
+)
+@click.option(
+    "--vectors",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Product vectors that go with the weights.",
+)
+@click.option("--seed", default=1, show_default=True, help="Draws shoppers, days and luck.")
+def simulate(
+    file: Path,
+    shoppers: int,
+    percent: float,
+    salt: str,
+    impact: float | None,
+    weights: Path | None,
+    vectors: Path | None,
+    seed: int,
+) -> None:
+    """Try an experiment on this machine: simulated shoppers, real rankings.
+
+    Starts the demo's shop with a hold-out. Households of its public data search through the
+    sidecar, look at what they are shown, and click, cart and buy by a plain model: the further
+    down, the less is seen; what they want is what they really bought in the next four weeks. The
+    model does not know who is held out. All events go through the queue, and into FILE.
+    """
+    from sidecar.demo import simulate as simulation
+
+    done = simulation.simulate(
+        file=file,
+        shoppers=shoppers,
+        percent=percent,
+        salt=salt,
+        impact=impact,
+        weights=weights,
+        vectors=vectors,
+        seed=seed,
+        say=click.echo,
+    )
+    counts = ", ".join(f"{count} {action}" for action, count in done.actions.most_common())
+    click.echo(f"{done.actions.total()} searches: {counts}")
+    others = done.actions.total() - done.actions["rewritten"] - done.actions["holdout"]
+    if others and impact != 0:
+        click.echo(
+            f"{others} of them were neither re-ranked nor held out: do weights and vectors fit?"
+        )
+    click.echo(f"{done.events} events are in {file}; simulated shoppers, so no forecast. Next:")
+    since = to_iso(int(done.began_at * 1e6))
+    words = [str(file), "--percent", f"{percent:g}", "--salt", salt, "--since", since]
+    click.echo(f"  sidecar experiment report {shlex.join([*words, '--plot', 'report.svg'])}")
+
+
 experiment.add_command(report)
+experiment.add_command(simulate)

@@ -82,7 +82,7 @@ def load_products(count: int = PRODUCTS) -> list[dict[str, Any]]:
     ConfigError
         If the data set's package is not installed.
     """
-    sold = _sales()
+    sold = sales()
     by_product = sold.groupby("product_id")
     facts = by_product.agg(
         popularity=("basket_id", "nunique"),
@@ -110,7 +110,7 @@ def load_household(customer_id: str, day: str, known: set[str]) -> Household:
     ConfigError
         If the household bought nothing that day.
     """
-    sold = _sales()
+    sold = sales()
     when = sold["transaction_timestamp"]
     own = sold[
         (sold["household_id"].astype(str) == customer_id) & (when.dt.date.astype(str) == day)
@@ -147,7 +147,7 @@ def _words(label: str) -> str:
 
 
 @cache
-def _sales() -> pd.DataFrame:
+def sales() -> pd.DataFrame:
     """Basket lines of things that are products, with the price of one unit."""
     lines, products = _read("transactions"), _read("products")
     named = products.dropna(subset=["product_type", "product_category"])

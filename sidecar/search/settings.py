@@ -55,6 +55,9 @@ class SearchSettings:
         0 to 100: share of shoppers that are left alone, for comparison.
     holdout_salt : str
         Changes who is in the holdout.
+    diversity, explore : float
+        0 to 1, for recommendations and similar products where the request names none: how unlike
+        each other they are, and the share of slots for the rest of the shop.
     max_body_bytes : int
         Largest search body that is read; a larger one passes through.
     shopper_source : str
@@ -98,6 +101,8 @@ class SearchSettings:
     deadline_ms: float = 50.0
     holdout_percent: float = 0.0
     holdout_salt: str = ""
+    diversity: float = 0.0
+    explore: float = 0.0
     max_body_bytes: int = 1 << 20
     shopper_source: str = "any"
     token_secret: str = ""
@@ -130,6 +135,8 @@ class SearchSettings:
         _number("window", self.window, 1, 10_000)
         _number("deadline_ms", self.deadline_ms, 1, 60_000)
         _number("holdout_percent", self.holdout_percent, 0, 100)
+        _number("diversity", self.diversity, 0, 1)
+        _number("explore", self.explore, 0, 1)
         _number("max_body_bytes", self.max_body_bytes, 1024, 64 << 20)
         _number("shopper_cache_s", self.shopper_cache_s, 0, 60)
         _number("resolution_cache_s", self.resolution_cache_s, 0, 3600)

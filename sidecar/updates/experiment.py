@@ -1,9 +1,10 @@
-"""What a hold-out experiment says: carts and purchases of the two groups, with intervals. Pure.
+"""What a hold-out experiment says: clicks, carts and purchases of both groups. Pure.
 
 A shopper's group is a hash of the id (:func:`sidecar.search.holdout.is_held_out`), so that it can
 be worked out from the events alone, afterwards, by anybody who knows percentage and salt.
 
-Intervals: Wilson's for one share, Newcombe's (1998, method 10) for a difference of two.
+Intervals: Wilson's for one share, Newcombe's (1998, method 10) for a difference of two; for how
+often a shopper does something the normal one of a mean, and Welch's for a difference of two.
 """
 
 from __future__ import annotations
@@ -45,15 +46,36 @@ class Group:
     ----------
     shoppers : set[str]
         All of whom there is any event.
-    did : dict[str, set[str]]
-        Outcome to the shoppers who did that at least once.
-    events : Counter[str]
-        Outcome to how often.
+    times : dict[str, Counter[str]]
+        Outcome to shopper to how often; only those who did it are in there.
     """
 
     shoppers: set[str] = field(default_factory=set)
-    did: dict[str, set[str]] = field(default_factory=lambda: {name: set() for name in OUTCOMES})
-    events: Counter[str] = field(default_factory=Counter)
+    times: dict[str, Counter[str]] = field(
+        default_factory=lambda: {name: Counter() for name in OUTCOMES}
+    )
+
+
+class Compared(NamedTuple):
+    """One figure of both groups.
+
+    Parameters
+    ----------
+    personalised, holdout : Interval
+    difference : Interval
+        Personalised less hold-out.
+    """
+
+    personalised: Interval
+    holdout: Interval
+    difference: Interval
+
+    @property
+    def verdict(self) -> str:
+        """In words, as far as the interval goes."""
+        if self.difference.low > 0:
+            return "more"
+        return "fewer" if self.difference.high < 0 else "no difference that shows"
 
 
 class Line(NamedTuple):
@@ -62,26 +84,18 @@ class Line(NamedTuple):
     Parameters
     ----------
     outcome : str
-    personalised, holdout : Interval
-        Share of the group's shoppers who did it.
-    difference : Interval
-        Of the two shares: personalised less hold-out.
-    per_shopper : tuple[float, float]
-        How often a shopper did it, in each group.
+    events : tuple[int, int]
+        How often it happened: personalised, hold-out.
+    share : Compared
+        Share of the group's shoppers who did it at least once.
+    times : Compared
+        How often a shopper of the group did it.
     """
 
     outcome: str
-    personalised: Interval
-    holdout: Interval
-    difference: Interval
-    per_shopper: tuple[float, float]
-
-    @property
-    def verdict(self) -> str:
-        """In words, as far as the interval goes."""
-        if self.difference.low > 0:
-            return "more"
-        return "fewer" if self.difference.high < 0 else "no difference that shows"
+    events: tuple[int, int]
+    share: Compared
+    times: Compared
 
 
 def tally(events: Iterable[CustomerEvent], settings: SearchSettings) -> tuple[Group, Group]:
@@ -105,8 +119,7 @@ def tally(events: Iterable[CustomerEvent], settings: SearchSettings) -> tuple[Gr
         if outcome is None or key in seen:
             continue
         seen.add(key)
-        group.did[outcome].add(one.customer_id)
-        group.events[outcome] += 1
+        group.times[outcome][one.customer_id] += 1
     return groups
 
 
@@ -118,13 +131,46 @@ def compare(personalised: Group, holdout: Group) -> list[Line]:
     return [
         Line(
             outcome,
-            wilson(len(personalised.did[outcome]), n),
-            wilson(len(holdout.did[outcome]), m),
-            newcombe(len(personalised.did[outcome]), n, len(holdout.did[outcome]), m),
-            (personalised.events[outcome] / n, holdout.events[outcome] / m),
+            (personalised.times[outcome].total(), holdout.times[outcome].total()),
+            _shares(len(personalised.times[outcome]), n, len(holdout.times[outcome]), m),
+            _means(personalised.times[outcome], n, holdout.times[outcome], m),
         )
         for outcome in OUTCOMES
     ]
+
+
+def _shares(successes: int, of: int, others: int, of_others: int) -> Compared:
+    one, other = wilson(successes, of), wilson(others, of_others)
+    return Compared(one, other, newcombe(successes, of, others, of_others))
+
+
+def _means(times: Counter[str], of: int, others: Counter[str], of_others: int) -> Compared:
+    one, square = mean(times.values(), of)
+    other, other_square = mean(others.values(), of_others)
+    value = one.value - other.value
+    spread = Z * math.sqrt(square + other_square)
+    return Compared(one, other, Interval(value, value - spread, value + spread))
+
+
+def mean(counts: Iterable[int], of: int) -> tuple[Interval, float]:
+    """How often one of so many did something, and the square of its standard error.
+
+    Parameters
+    ----------
+    counts : Iterable[int]
+        Of those who did it; all others did it no time.
+    of : int
+        How many there are.
+    """
+    found = list(counts)
+    value = sum(found) / of
+    # One shopper has no spread to be seen: that of rare events then.
+    variance = value
+    if of > 1:
+        variance = (sum(one * one for one in found) - of * value * value) / (of - 1)
+    square = max(0.0, variance) / of
+    spread = Z * math.sqrt(square)
+    return Interval(value, max(0.0, value - spread), value + spread), square
 
 
 def wilson(successes: int, of: int) -> Interval:
@@ -156,20 +202,25 @@ def mismatch(personalised: int, holdout: int, percent: float) -> float:
 
 def table(lines: Sequence[Line]) -> list[str]:
     """The comparison as text."""
-    rows = [
-        f"{'shoppers who':<18} {'personalised':>22} {'hold-out':>22}  {'difference (points)':>22}"
-    ]
+    rows = [_row("shoppers who", "personalised", "hold-out", "difference (points)")]
     rows += [
-        f"{one.outcome:<18} {_percent(one.personalised):>22} {_percent(one.holdout):>22}"
-        f"  {_points(one.difference):>22}  {one.verdict}"
+        _row(one.outcome, _percent(one.share.personalised), _percent(one.share.holdout),
+             _points(one.share.difference), one.share.verdict)
         for one in lines
-    ]
+    ]  # fmt: skip
+    rows += ["", _row("times a shopper", "personalised", "hold-out", "difference")]
+    rows += [
+        _row(one.outcome, _times(one.times.personalised), _times(one.times.holdout),
+             _times(one.times.difference, "+"), one.times.verdict)
+        for one in lines
+    ]  # fmt: skip
     rows.append("")
-    rows += [
-        f"{one.outcome}, times a shopper: {one.per_shopper[0]:.3f} and {one.per_shopper[1]:.3f}"
-        for one in lines
-    ]
+    rows += [f"{one.outcome}: {one.events[0]} and {one.events[1]} times in all" for one in lines]
     return rows
+
+
+def _row(name: str, one: str, other: str, difference: str, verdict: str = "") -> str:
+    return f"{name:<18} {one:>22} {other:>22}  {difference:>24}  {verdict}".rstrip()
 
 
 def _percent(one: Interval) -> str:
@@ -180,30 +231,6 @@ def _points(one: Interval) -> str:
     return f"{100 * one.value:+.1f} ({100 * one.low:+.1f} to {100 * one.high:+.1f})"
 
 
-def plot(lines: Sequence[Line]) -> str:
-    """The differences with their intervals, as SVG."""
-    reach = max([0.001, *(abs(v) for one in lines for v in one.difference)]) * 1.1
-
-    def x(value: float) -> float:
-        return 380 + 230 * value / reach
-
-    height = 60 + 40 * len(lines)
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 640 {height}" '
-        'font-family="sans-serif" font-size="14" role="img" '
-        'aria-label="Difference of the shares of shoppers, with intervals of 95 percent">',
-        f'<rect width="640" height="{height}" fill="#fff"/>',
-        f'<path d="M380 10V{height - 30}" stroke="#999" stroke-dasharray="4"/>',
-    ]
-    for row, one in enumerate(lines):
-        y, gap = 30 + 40 * row, one.difference
-        parts.append(f'<text x="10" y="{y + 5}">{one.outcome}</text>')
-        parts.append(
-            f'<path d="M{x(gap.low):.1f} {y}H{x(gap.high):.1f}" stroke="#0b5fa5" stroke-width="3"/>'
-            f'<circle cx="{x(gap.value):.1f}" cy="{y}" r="6" fill="#0b5fa5"/>'
-        )
-    parts.append(
-        f'<text x="380" y="{height - 8}" text-anchor="middle">'
-        f"points in favour of personalisation (edges: ±{100 * reach:.1f})</text></svg>"
-    )
-    return "".join(parts) + "\n"
+def _times(one: Interval, sign: str = "") -> str:
+    between = " to " if sign else "-"
+    return f"{one.value:{sign}.3f} ({one.low:{sign}.3f}{between}{one.high:{sign}.3f})"

@@ -14,6 +14,7 @@ from typing import Any
 from flask import Blueprint, Response, jsonify
 
 from sidecar.contract.errors import ConfigError
+from sidecar.contract.messages import MAX_EVENTS
 from sidecar.web.bodies import read_json
 from sidecar.web.events import MAX_BYTES, SendEvents
 from sidecar.web.problems import answer_errors
@@ -42,7 +43,9 @@ def algolia_blueprint(send: SendEvents) -> Blueprint:
     @routes.post("/1/events")
     def events() -> tuple[Response, int]:
         messages = to_messages(read_json(MAX_BYTES))
-        refused = [one for one in send(messages) if one.message_id is None] if messages else []
+        # Their batches hold up to 1,000 events of up to 20 products each; ours take fewer.
+        pieces = (messages[i : i + MAX_EVENTS] for i in range(0, len(messages), MAX_EVENTS))
+        refused = [one for piece in pieces for one in send(piece) if one.message_id is None]
         if refused:
             # Their form: one status for the batch. To send it again is safe, ids are the same.
             status = 503 if any(one.reason == "not_sent" for one in refused) else 422

@@ -46,7 +46,8 @@ def interleave(
     return found[start:]
 
 
-def seed(customer_id: str, day: int) -> int:
-    """What the day's exploration of a shopper is drawn by: the same on every page and replica."""
-    digest = hashlib.sha256(f"explore\0{day}\0{customer_id}".encode()).digest()
+def seed(name: str, day: int) -> int:
+    """What the day's exploration of a shopper or a product is drawn by: the same on every page
+    and replica."""
+    digest = hashlib.sha256(f"explore\0{day}\0{name}".encode()).digest()
     return int.from_bytes(digest[:4], "big") >> 1

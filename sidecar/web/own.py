@@ -28,6 +28,7 @@ from sidecar.web.trending import Trends
 from sidecar.web.ui import glance
 from sidecar.web.ui.pages import Inspected, inspector_blueprint
 from sidecar.web.users import explain_blueprint, users_blueprint
+from sidecar.web.wanted import Wanted
 from sidecar.web.weights_routes import WeightsControl, weights_blueprint
 
 
@@ -51,7 +52,8 @@ class OwnParts:
     ready : Checks
         As for ``/_sidecar/health/ready``.
     queue_counts : Callable, optional
-        The queue's attributes, as :meth:`sidecar.updates.sqs.Queue.check` gives them.
+        The queue's attributes, as :meth:`sidecar.updates.sqs.Queue.check` gives them, and perhaps
+        :data:`sidecar.web.ui.glance.DEAD_LETTERS`.
     weights : WeightsControl, optional
         The folder of weights; ``None``: no routes about them.
     forget_also : Callable[[str], None]
@@ -101,7 +103,9 @@ def own_blueprints(parts: OwnParts) -> list[Blueprint]:
         inspector_blueprint(inspected),
         users_blueprint(shoppers, forget_one),
         explain_blueprint(shoppers),
-        recommendations_blueprint(recommender),
+        recommendations_blueprint(
+            recommender, Wanted(diversity=parts.search.diversity, explore=parts.search.explore)
+        ),
     ]
     if parts.send is not None:
         blueprints += [events_blueprint(parts.send), algolia_blueprint(parts.send)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -93,10 +93,7 @@ class Recommender:
         excluded = _excluded(user, wanted)
         if refused or user is None or user.vector is None:
             return self._fallback(wanted, excluded, refused)
-        if wanted.explore > 0:
-            answer = self._exploring(user, user.vector, wanted, excluded)
-        else:
-            answer = self._nearest(user.vector, wanted, excluded)
+        answer = self._near(user.customer_id, user.vector, wanted, excluded)
         return Recommended(answer, "recommended", "taste")
 
     def similar(self, product_id: str, wanted: Wanted) -> Recommended | None:
@@ -111,20 +108,20 @@ class Recommender:
         user = self._users.get(wanted.customer_id) if wanted.customer_id else None
         excluded = [*_excluded(user, wanted), product_id]
         if vector is not None:
-            answer = self._nearest(vector, wanted, excluded)
+            answer = self._near(product_id, vector, wanted, excluded)
             return Recommended(answer, "recommended", "similar")
         if product_id not in self._documents.get([product_id]):
             return None
         return self._fallback(wanted, excluded, "no_vector")
 
-    def document(self, product_id: str) -> dict[str, Any]:
-        """A product's source; empty for an unknown one.
+    def products(self, product_ids: Iterable[str]) -> dict[str, dict[str, Any]]:
+        """Sources of those products that there are.
 
         Raises
         ------
         UnreachableError, RefusedError
         """
-        return self._documents.get([product_id]).get(product_id, {})
+        return self._documents.get(product_ids)
 
     def trending(self, wanted: Wanted) -> Recommended:
         """What shoppers did most with in the last days.
@@ -134,7 +131,8 @@ class Recommender:
         UnreachableError, RefusedError
         """
         top = [product_id for product_id, _ in self._trends.top()]
-        query = self._popular(wanted, [])
+        user = self._users.get(wanted.customer_id) if wanted.customer_id else None
+        query = self._popular(wanted, _excluded(user, wanted))
         query["bool"].setdefault("filter", []).append({"ids": {"values": top}})
         return Recommended(
             self._documents.search(_page(wanted) | {"query": query}), "recommended", "trending"
@@ -148,6 +146,11 @@ class Recommender:
         if is_expired(user.history, int(self._clock() * 1e6), weights.metadata.limits):
             return "expired"
         return "" if user.product_space == weights.product_space else "other_space"
+
+    def _near(self, name: str, vector: F32, wanted: Wanted, excluded: list[str]) -> dict[str, Any]:
+        if wanted.explore > 0:
+            return self._exploring(name, vector, wanted, excluded)
+        return self._nearest(vector, wanted, excluded)
 
     def _nearest(self, vector: F32, wanted: Wanted, excluded: list[str]) -> dict[str, Any]:
         page = _page(wanted)
@@ -179,16 +182,17 @@ class Recommender:
         return [hits[row] for row in order[wanted.start :]]
 
     def _exploring(
-        self, user: User, vector: F32, wanted: Wanted, excluded: list[str]
+        self, name: str, vector: F32, wanted: Wanted, excluded: list[str]
     ) -> dict[str, Any]:
-        """The nearest, with a share of slots for the rest of the shop, drawn anew each day."""
+        """The nearest, with a share of slots for the rest of the shop, drawn anew each day for
+        each shopper (or product)."""
         whole = replace(wanted, start=0, size=MAX_DEPTH)
         answer = self._nearest(vector, whole, excluded)
         near = answer["hits"]["hits"]
         drawn = {
             "query": {"bool": _conditions(wanted, [*excluded, *(hit["_id"] for hit in near)])},
             "random_score": {
-                "seed": seed(user.customer_id, int(self._clock() // 86_400)),
+                "seed": seed(name, int(self._clock() // 86_400)),
                 "field": "_seq_no",
             },
             "boost_mode": "replace",

@@ -13,17 +13,30 @@ from sidecar.search.instructions import is_query_id, new_query_id
 from sidecar.web.bodies import read_json
 from sidecar.web.problems import Answer, answer_errors, problem
 from sidecar.web.recommend import Recommended, Recommender
-from sidecar.web.wanted import Wanted, from_body, from_parameters
+from sidecar.web.wanted import (
+    SIMILAR,
+    TASTE,
+    TRENDING,
+    Wanted,
+    as_id,
+    from_body,
+    from_parameters,
+)
 
 MAX_BYTES = 64 << 10
 
 
-def recommendations_blueprint(recommender: Recommender) -> Blueprint:
+def recommendations_blueprint(
+    recommender: Recommender,
+    defaults: Wanted = Wanted(),  # noqa: B008 - frozen
+) -> Blueprint:
     """The routes.
 
     Parameters
     ----------
     recommender : Recommender
+    defaults : Wanted
+        The shop's diversity and share of exploration, where a request names none.
     """
     routes = Blueprint("recommendations", __name__, url_prefix="/_sidecar")
     answer_errors(routes)
@@ -32,7 +45,8 @@ def recommendations_blueprint(recommender: Recommender) -> Blueprint:
         "/recommendations/<path:customer_id>", methods=["GET", "POST"], merge_slashes=False
     )
     def recommendations(customer_id: str) -> Response:
-        wanted = _wanted()
+        as_id("customer_id", customer_id)
+        wanted = _wanted(TASTE, defaults)
         query_id = request.headers.get(QUERY_ID_HEADER) or new_query_id()
         if not is_query_id(query_id):
             raise ConfigError(QUERY_ID_HEADER, query_id, "1 to 100 printable ASCII characters")
@@ -43,7 +57,8 @@ def recommendations_blueprint(recommender: Recommender) -> Blueprint:
 
     @routes.route("/similar/<path:product_id>", methods=["GET", "POST"], merge_slashes=False)
     def similar(product_id: str) -> Response | Answer:
-        wanted = _wanted()
+        as_id("product_id", product_id)
+        wanted = _wanted(SIMILAR, defaults)
         with _filter_to_blame(wanted):
             found = recommender.similar(product_id, wanted)
         if found is None:
@@ -52,14 +67,14 @@ def recommendations_blueprint(recommender: Recommender) -> Blueprint:
 
     @routes.route("/trending", methods=["GET", "POST"])
     def trending() -> Response:
-        wanted = _wanted()
+        wanted = _wanted(TRENDING, Wanted())
         with _filter_to_blame(wanted):
             return _answer(recommender.trending(wanted))
 
     return routes
 
 
-def _wanted() -> Wanted:
+def _wanted(known: frozenset[str], defaults: Wanted) -> Wanted:
     """What the request asks for.
 
     Raises
@@ -67,11 +82,11 @@ def _wanted() -> Wanted:
     ConfigError
     """
     if request.method == "POST":
-        return from_body(read_json(MAX_BYTES))
+        return from_body(read_json(MAX_BYTES), known, defaults)
     twice = [name for name, values in request.args.lists() if len(values) > 1]
     if twice:
         raise ConfigError(twice[0], "given twice", "each parameter once")
-    return from_parameters(request.args.to_dict())
+    return from_parameters(request.args.to_dict(), known, defaults)
 
 
 @contextmanager

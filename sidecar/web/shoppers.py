@@ -171,9 +171,23 @@ class Shoppers:
         }
 
 
-def reason_in_words(reason: Reason, portrait: Portrait, *, when: bool = True) -> str:
-    """``like Potato chips 11 oz, bought 11 minutes ago``."""
+def reason_in_words(
+    reason: Reason, portrait: Portrait, *, when: bool = True, product_id: str = ""
+) -> str:
+    """``like Potato chips 11 oz, bought 11 minutes ago``.
+
+    Parameters
+    ----------
+    reason : Reason
+    portrait : Portrait
+    when : bool
+        Whether to say it.
+    product_id : str
+        The product in question: it is not "like" itself.
+    """
     one = reason.interaction
+    if one.product_id == product_id:
+        return f"{deed(one.event)} already"
     name = name_of(portrait.products.get(one.product_id, {}), one.product_id)
     age = f" {ago(portrait.now - one.occurred_at / 1e6)}" if when else ""
     return f"like {name}, {deed(one.event)}{age}"

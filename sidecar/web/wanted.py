@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sidecar.contract.errors import ConfigError
+from sidecar.contract.messages import MAX_ID_BYTES
 from sidecar.web.filters import checked
 
 #: The deepest hit that can be asked for: candidates for diversity are read with their vectors.
 MAX_DEPTH = 200
 EXCLUDES = frozenset({"seen", "bought"})
+#: What each kind of list can be asked for; anything else would be ignored, and so is refused.
+_ALL = ("size", "from", "filter", "exclude")
+TASTE = frozenset({*_ALL, "diversity", "explore"})
+SIMILAR = TASTE | {"customer_id"}
+TRENDING = frozenset({*_ALL, "customer_id"})
 
 
 @dataclass(frozen=True)
@@ -30,7 +36,7 @@ class Wanted:
     diversity : float
         0 to 1, see :func:`sidecar.web.diversity.mmr`.
     customer_id : str
-        For similar products: whose history is excluded; empty for nobody's.
+        For similar and trending products: whose history is excluded; empty for nobody's.
     explore : float
         0 to 1: share of the slots that show products outside of the shopper's taste.
     """
@@ -44,8 +50,13 @@ class Wanted:
     explore: float = 0.0
 
 
-def from_parameters(parameters: Mapping[str, str]) -> Wanted:
-    """The same from URL parameters: ``filter`` is JSON, ``exclude`` a list with commas.
+def from_parameters(
+    parameters: Mapping[str, str],
+    known: frozenset[str] = TASTE,
+    defaults: Wanted = Wanted(),
+) -> Wanted:
+    """The same as :func:`from_body` from URL parameters: ``filter`` is JSON, ``exclude`` a list
+    with commas.
 
     Raises
     ------
@@ -64,11 +75,23 @@ def from_parameters(parameters: Mapping[str, str]) -> Wanted:
             ) from None
     if "exclude" in values:
         values["exclude"] = [one for one in values["exclude"].split(",") if one]
-    return from_body(values)
+    return from_body(values, known, defaults)
 
 
-def from_body(body: Any) -> Wanted:
+def from_body(
+    body: Any,
+    known: frozenset[str] = TASTE,
+    defaults: Wanted = Wanted(),
+) -> Wanted:
     """What a JSON body asks for.
+
+    Parameters
+    ----------
+    body : Any
+    known : frozenset[str]
+        Keys that the route has a use for.
+    defaults : Wanted
+        The shop's own.
 
     Raises
     ------
@@ -77,7 +100,6 @@ def from_body(body: Any) -> Wanted:
     """
     if not isinstance(body, Mapping):
         raise ConfigError("body", type(body).__name__, "a JSON object")
-    known = {"size", "from", "filter", "exclude", "diversity", "customer_id", "explore"}
     if unknown := sorted(body.keys() - known):
         raise ConfigError(unknown[0], body[unknown[0]], f"one of {', '.join(sorted(known))}")
     size, start = _whole("size", body.get("size", 10), 1), _whole("from", body.get("from", 0), 0)
@@ -91,14 +113,18 @@ def from_body(body: Any) -> Wanted:
         isinstance(one, str) and one in EXCLUDES for one in exclude
     ):
         raise ConfigError("exclude", exclude, "seen, bought, or both")
-    return Wanted(
-        size,
-        start,
-        None if query is None else checked(query),
-        frozenset(exclude),
-        _share("diversity", body.get("diversity", 0.0)),
-        as_id("customer_id", body.get("customer_id", "")),
-        _share("explore", body.get("explore", 0.0)),
+    customer_id = as_id("customer_id", body.get("customer_id", ""))
+    if exclude and "customer_id" in known and not customer_id:
+        raise ConfigError("exclude", exclude, "customer_id beside it: whose history is meant")
+    return replace(
+        defaults,
+        size=size,
+        start=start,
+        filter=None if query is None else checked(query),
+        exclude=frozenset(exclude),
+        diversity=_share("diversity", body.get("diversity", defaults.diversity)),
+        customer_id=customer_id,
+        explore=_share("explore", body.get("explore", defaults.explore)),
     )
 
 
@@ -112,6 +138,8 @@ def as_id(name: str, value: Any) -> str:
     if isinstance(value, bool) or not isinstance(value, str | int):
         raise ConfigError(name, value, "text or a whole number")
     text = str(value)
+    if len(text.encode("utf-8", "replace")) > MAX_ID_BYTES:
+        raise ConfigError(name, f"{text[:40]}...", f"at most {MAX_ID_BYTES} bytes")
     # Half a pair of surrogates: JSON can write it, UTF-8 cannot.
     if any("\ud800" <= one <= "\udfff" for one in text):
         raise ConfigError(name, value, "valid Unicode")

@@ -198,14 +198,24 @@ def test_selectors_find_their_pods() -> None:
 # --- Metrics --------------------------------------------------------------------------------------
 
 
+def registry() -> CollectorRegistry:
+    one = CollectorRegistry()
+    metrics.SearchMetrics(one)
+    UpdateMetrics(one)
+    metrics.WeightsMetrics(one)
+    metrics.LogMetrics(one)
+    return one
+
+
+def labels() -> set[str]:
+    """Names of labels of any metric, and those that Prometheus adds."""
+    collectors = registry()._collector_to_names
+    return {"le", "instance", "job"}.union(*(one._labelnames for one in collectors))  # type: ignore[attr-defined]
+
+
 def exported() -> set[str]:
-    registry = CollectorRegistry()
-    metrics.SearchMetrics(registry)
-    UpdateMetrics(registry)
-    metrics.WeightsMetrics(registry)
-    metrics.LogMetrics(registry)
     names = set()
-    for one in registry.collect():
+    for one in registry().collect():
         endings = {"counter": ["_total"], "histogram": ["_bucket", "_sum", "_count"]}
         names |= {one.name + ending for ending in endings.get(one.type, [""])}
     return names
@@ -229,6 +239,40 @@ def test_dashboard_and_alarms_ask_for_metrics_that_there_are() -> None:
         for name in re.findall(r"sidecar_\w+", expression):
             assert name in known, f"{name} in {expression}"
         assert expression.count("(") == expression.count(")")
+
+
+def test_dashboard_and_alarms_ask_for_labels_that_there_are() -> None:
+    known = labels()
+    assert {"action", "outcome", "fingerprint"} <= known
+    asked = set()
+    for expression in expressions():
+        for group in re.findall(r"by \(([^)]*)\)", expression):
+            asked |= {name.strip() for name in group.split(",")}
+        asked |= set(re.findall(r"[{,](\w+)!?=", expression))
+    assert asked
+    assert asked <= known
+
+
+def test_the_dashboard_covers_what_an_operator_asks_for() -> None:
+    shown = " ".join(t["expr"] for panel in dashboard()["panels"] for t in panel["targets"])
+    for metric in (
+        "sidecar_http_requests_total",  # rate, and errors by status
+        "sidecar_upstream_failures_total",
+        "sidecar_added_seconds_bucket",  # latency
+        "sidecar_upstream_seconds_bucket",
+        "sidecar_searches_total",
+        "sidecar_messages_received_total",  # events
+        "sidecar_messages_finished_total",
+        "sidecar_sent_to_stored_seconds_bucket",
+        "sidecar_consumer_ready",
+        "sidecar_update_faults_total",
+        "sidecar_messages_poison_total",  # into the dead letters
+        "sidecar_weights_info",
+        "sidecar_weights_refused_total",
+        "sidecar_open_breakers",
+        "sidecar_repaired_searches_total",
+    ):
+        assert metric in shown, metric
 
 
 def test_panels_of_the_dashboard_do_not_overlap() -> None:

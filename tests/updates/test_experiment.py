@@ -13,7 +13,8 @@ from click.testing import CliRunner, Result
 from sidecar.cli import main
 from sidecar.search.holdout import is_held_out
 from sidecar.search.settings import SearchSettings
-from sidecar.updates.experiment import mismatch, newcombe, wilson
+from sidecar.updates.experiment import mean, mismatch, newcombe, wilson
+from sidecar.updates.experiment_plot import _round_up
 
 SETTINGS = SearchSettings(holdout_percent=50, holdout_salt="autumn")
 
@@ -59,16 +60,30 @@ def test_intervals_are_the_published_ones() -> None:
     assert wilson(10, 10).high == pytest.approx(1)
 
 
+def test_how_often_is_a_mean_with_its_interval() -> None:
+    # 3, 1, 0, 0: mean 1, variance 2 (n - 1), standard error sqrt(2 / 4).
+    found, square = mean([3, 1], 4)
+    assert square == pytest.approx(0.5)
+    assert found.value == 1
+    assert found.high == pytest.approx(1 + 1.959964 * 0.5**0.5)
+    assert found.low == 0
+    assert mean([], 5) == ((0.0, 0.0, 0.0), 0.0)
+    assert mean([2], 1)[1] == 2.0, "one shopper shows no spread: that of rare events"
+
+
 def test_a_lift_that_is_there_shows(tmp_path: Path) -> None:
     arguments = ("--percent", "50", "--salt", "autumn", "--json")
     found = json.loads(run(str(write(tmp_path / "e.jsonl", 0.08)), *arguments).stdout)
     by_name = {one["outcome"]: one for one in found["outcomes"]}
-    assert by_name["bought"]["verdict"] == "more"
-    value, low, high = by_name["bought"]["difference"]
+    bought = by_name["bought"]
+    assert bought["share_of_shoppers"]["verdict"] == bought["times_a_shopper"]["verdict"] == "more"
+    value, low, high = bought["share_of_shoppers"]["difference"]
     assert low < 0.08 < high
     assert value == pytest.approx(0.08, abs=0.04)
-    assert by_name["clicked"]["personalised"][0] == 1.0
-    assert by_name["clicked"]["per_shopper"] == [1.0, 1.0], "twice delivered is one event"
+    clicked = by_name["clicked"]
+    assert clicked["share_of_shoppers"]["personalised"][0] == 1.0
+    assert clicked["times_a_shopper"]["holdout"] == [1.0, 1.0, 1.0], "twice delivered is one event"
+    assert sum(clicked["events"].values()) == 4000
     assert found["size_mismatch_p"] > 0.001
     assert sum(found["shoppers"].values()) == 4000
 
@@ -77,7 +92,7 @@ def test_a_lift_that_is_not_there_does_not(tmp_path: Path) -> None:
     result = run(str(write(tmp_path / "e.jsonl", 0.0)), "--percent", "50", "--salt", "autumn")
     assert result.exit_code == 0
     assert "bought" in result.stdout
-    assert result.stdout.count("no difference that shows") == 3
+    assert result.stdout.count("no difference that shows") == 6
     assert "1 lines are no events" in result.stderr
     assert "Do not believe" not in result.stdout
 
@@ -90,12 +105,33 @@ def test_groups_that_do_not_fit_are_not_believed(tmp_path: Path) -> None:
     assert mismatch(600, 400, 50) < 1e-9
 
 
-def test_the_plot_is_a_picture_of_the_three_outcomes(tmp_path: Path) -> None:
+def test_the_plot_is_a_picture_of_both_groups(tmp_path: Path) -> None:
     svg = tmp_path / "out.svg"
     file = write(tmp_path / "e.jsonl", 0.08)
-    assert run(str(file), "--percent", "50", "--plot", str(svg)).exit_code == 0
+    arguments = ("--percent", "50", "--salt", "autumn", "--plot", str(svg))
+    assert run(str(file), *arguments).exit_code == 0
     root = ElementTree.fromstring(svg.read_text())  # noqa: S314 - our own
-    assert len([one for one in root.iter() if one.tag.endswith("circle")]) == 3
+    words = " ".join(one.text or "" for one in root.iter() if one.tag.endswith("text"))
+    for outcome in ("clicked", "added to the cart", "bought", "hold-out", "points: more"):
+        assert outcome in words
+    assert "held out; intervals of 95 %" in words
+    marks = [one.tag.rpartition("}")[2] for one in root.iter()]
+    # Three outcomes: a circle for each group's share and each difference, less the hold-out's
+    # squares; and one of each in the legend, on a white ground.
+    assert marks.count("circle") == 3 + 3 + 1
+    assert marks.count("rect") == 3 + 1 + 1
+    nowhere = run(str(file), "--percent", "50", "--plot", str(tmp_path / "none" / "out.svg"))
+    assert nowhere.exit_code == 2
+    assert "--plot" in nowhere.stderr
+    assert "http" not in svg.read_text().replace("http://www.w3.org/2000/svg", "")
+
+
+@pytest.mark.parametrize(
+    ("value", "end"),
+    [(0.0, 0.01), (0.01, 0.01), (0.034, 0.05), (0.132, 0.2), (0.5, 0.5), (0.89, 1.0)],
+)
+def test_scales_end_at_round_numbers(value: float, end: float) -> None:
+    assert _round_up(value) == pytest.approx(end)
 
 
 @pytest.mark.parametrize("percent", ["0", "100", "nan"])

@@ -60,6 +60,19 @@ def test_a_batch_becomes_a_history_and_counts_once(shop: Shop) -> None:
 
 
 @pytest.mark.servers
+def test_a_batch_as_large_as_theirs_is_taken(shop: Shop) -> None:
+    now = int(time.time() * 1000) - 90_000
+    batch = [
+        insight("view", f"al-{number}", "tea-1", "tea-2", timestamp=now + number)
+        for number in range(1000)
+    ]
+    answer = post(shop, batch)
+    assert (answer.status, answer.json["message"]) == (200, "OK")
+    for number in (0, 499, 999):
+        shop.wait_for(f"al-{number}", 2)
+
+
+@pytest.mark.servers
 def test_what_can_never_be_stored_is_422(shop: Shop) -> None:
     answer = post(shop, [insight("click", "al2", "tea-1", timestamp="yesterday")])
     assert answer.status == 422

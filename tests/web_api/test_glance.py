@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
 
+from sidecar import config
 from sidecar.contract.errors import UnreachableError, WeightsError
+from sidecar.embedded.queue import create_queue
+from sidecar.serving import queue_counts
 from sidecar.tower.load import Tower
+from sidecar.updates.envelopes import Outgoing
+from sidecar.updates.sqs import Queue
 from sidecar.web.ui import glance
 from tests.web_api.stack import tower
 
@@ -54,3 +60,26 @@ def test_what_is_down_is_one_line() -> None:
         ("c", "ok"),
         ("d", "ok, but one waits"),
     ]
+    assert found.bad == ("a", "b")
+
+
+@pytest.mark.servers
+def test_dead_letters_are_counted_where_there_is_a_queue_of_them(
+    sqs_endpoint: str, unique: str
+) -> None:
+    class Nobody:
+        def refresh(self) -> None: ...
+
+        def count(self, query: object) -> int:
+            return 0
+
+    def rows(**more: str) -> dict[str, str]:
+        settings = config.load({"SIDECAR_SQS_QUEUE_URL": url, **more})
+        counts = partial(queue_counts, settings, Queue(url))
+        return dict(glance.flow(Nobody(), counts).rows)  # type: ignore[arg-type]
+
+    url, dead = (create_queue(sqs_endpoint, f"{unique}-{name}") for name in ("q", "dead"))
+    assert "dead letters" not in rows()
+    assert rows(SIDECAR_SQS_DEAD_LETTER_URL=dead)["dead letters"] == "0"
+    Queue(dead).send([Outgoing("{}", group="", dedup="")])
+    assert rows(SIDECAR_SQS_DEAD_LETTER_URL=dead)["dead letters"] == "1"

@@ -80,8 +80,12 @@ def test_answers_are_as_described(shop: Shop, tmp_path_factory: pytest.TempPathF
     check("Shopper", ask("GET", f"{base}/users/documented").json)
     body = {"customer_id": "documented", "product_ids": ["tea-2", "lamps-1", "unheard"]}
     check("Why", ask("POST", f"{base}/explain", body).json)
-    for path in ("recommendations/documented", "similar/tea-1", "trending"):
-        check("Hits", ask("GET", f"{base}/{path}?exclude=seen&diversity=0.2").json)
+    for path in (
+        "recommendations/documented?exclude=seen&diversity=0.2",
+        "similar/tea-1?exclude=seen&customer_id=documented&explore=0.1",
+        "trending?exclude=bought&customer_id=documented",
+    ):
+        check("Hits", ask("GET", f"{base}/{path}").json)
     events = [event("documented", "tea-1", "purchase"), event("documented", "tea-1", "dance")]
     check("Accepted", ask("POST", f"{base}/events", events).json)
     check("Forgotten", ask("DELETE", f"{base}/users/documented").json)

@@ -56,7 +56,7 @@ def test_recommendations_have_a_name_for_events_to_refer_to(shop: Shop, fan: str
 def test_no_answer_holds_a_vector(shop: Shop, fan: str) -> None:
     shop.client.indices.refresh(index=shop.users.index)
     for path in (f"recommendations/{fan}", "recommendations/nobody", "similar/tea-1", "trending"):
-        for more in ({}, {"diversity": 0.5}):
+        for more in ({}, {"size": 3}) if path == "trending" else ({}, {"diversity": 0.5}):
             answer = recommend(shop, path, **more)
             assert answer.status == 200
             assert answer.json["hits"]["hits"]
@@ -145,6 +145,54 @@ def test_similar_products_can_leave_out_a_shoppers_own(shop: Shop, fan: str) -> 
     assert not {"lamps-1", "lamps-2", "books-3"} & {hit["_id"] for hit in hits["hits"]["hits"]}
 
 
+@pytest.mark.parametrize("path", ["similar/lamps-1", "trending"])
+def test_whose_history_is_excluded_must_be_said(shop: Shop, path: str) -> None:
+    answer = recommend(shop, path, exclude="seen")
+    assert answer.status == 400
+    assert "customer_id" in answer.json["detail"]
+
+
+@pytest.mark.parametrize(
+    ("path", "parameters"),
+    [
+        ("recommendations/fan", {"customer_id": "fan"}),
+        ("trending", {"diversity": 0.5}),
+        ("trending", {"explore": 0.5}),
+    ],
+)
+def test_what_a_list_has_no_use_for_is_refused(
+    shop: Shop, path: str, parameters: dict[str, object]
+) -> None:
+    answer = recommend(shop, path, **parameters)
+    assert answer.status == 400
+    assert f"{next(iter(parameters))}=" in answer.json["detail"]
+    assert "expected one of" in answer.json["detail"]
+
+
+@pytest.mark.parametrize("path", ["recommendations", "similar"])
+def test_an_id_that_is_too_long_is_the_callers_fault(shop: Shop, path: str) -> None:
+    answer = recommend(shop, f"{path}/{'x' * 600}")
+    assert answer.status == 400
+    assert "at most 512 bytes" in answer.json["detail"]
+    body = {"customer_id": "x" * 600}
+    assert ask("POST", f"{shop.url}/_sidecar/similar/tea-1", body).status == 400
+
+
+def test_beyond_the_last_product_there_is_nothing(shop: Shop, fan: str) -> None:
+    for path in (f"recommendations/{fan}", "similar/tea-1", "recommendations/nobody"):
+        answer = recommend(shop, path, from_=150, size=10)
+        assert answer.status == 200
+        assert answer.json["hits"]["hits"] == []
+
+
+def test_the_rest_of_the_shop_can_stand_beside_a_product(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sidecar.web.recommend.MAX_DEPTH", EACH - 1)
+    hits = recommend(shop, "similar/tea-4", size=8, explore=0.25).json["hits"]["hits"]
+    assert [place for place, one in enumerate(kinds(hits)) if one != "tea"] == [3, 7]
+
+
 def test_an_unknown_product_is_404(shop: Shop) -> None:
     assert recommend(shop, "similar/unheard-of").status == 404
 
@@ -190,7 +238,7 @@ def test_what_cannot_be_meant_is_refused(shop: Shop, parameters: dict[str, objec
 @pytest.fixture(scope="module")
 def sorted_shop(elasticsearch_url: str, sqs_endpoint: str) -> Iterator[Shop]:
     prefix = "test-sorted-fallback"
-    search = {"fallback_sort": '[{"popularity": "desc"}]'}
+    search = {"fallback_sort": '[{"popularity": "desc"}]', "diversity": 0.7}
     with (
         connect(elasticsearch_url, timeout_s=30) as client,
         open_shop(client, sqs_endpoint, prefix, search=search) as running,
@@ -205,6 +253,18 @@ def test_a_configured_sort_is_the_fallback(sorted_shop: Shop) -> None:
     assert [hit["_source"]["popularity"] for hit in found] == [41, 40, 39]
 
 
+def test_the_shops_own_diversity_holds_where_a_request_names_none(sorted_shop: Shop) -> None:
+    sorted_shop.send(event("varied", "lamps-1", "select_item"))
+    sorted_shop.wait_for("varied", 1)
+
+    def found(**parameters: object) -> set[str]:
+        answer = recommend(sorted_shop, "recommendations/varied", size=8, **parameters)
+        return set(kinds(answer.json["hits"]["hits"]))
+
+    assert len(found()) > 1
+    assert found(diversity=0) == {"lamps"}
+
+
 def test_trending_counts_what_shoppers_did(sorted_shop: Shop) -> None:
     for one in range(3):
         sorted_shop.send(event(f"crowd-{one}", "tea-7", "purchase"))
@@ -212,6 +272,10 @@ def test_trending_counts_what_shoppers_did(sorted_shop: Shop) -> None:
     for one in range(3):
         sorted_shop.wait_for(f"crowd-{one}", 1)
     sorted_shop.wait_for("loner", 5)
-    until(lambda: sorted_shop.users.count({"exists": {"field": "newest_at"}}) == 4)
+    until(lambda: sorted_shop.users.count({"exists": {"field": "newest_at"}}) == 5)
     found = recommend(sorted_shop, "trending", size=5).json["hits"]["hits"]
-    assert [hit["_id"] for hit in found] == ["tea-7", "books-1"]
+    assert [hit["_id"] for hit in found] == ["tea-7", "books-1", "lamps-1"]
+    second = recommend(sorted_shop, "trending", size=1, from_=1).json["hits"]["hits"]
+    assert [hit["_id"] for hit in second] == ["books-1"]
+    own = recommend(sorted_shop, "trending", exclude="seen", customer_id="loner").json["hits"]
+    assert [hit["_id"] for hit in own["hits"]] == ["tea-7", "lamps-1"]

@@ -170,3 +170,20 @@ def test_too_long_is_said_on_the_pages(url: str) -> None:
     pages = f"{url}/_sidecar/ui"
     assert ask("POST", f"{pages}/forget", b"id=" + b"x" * 600, headers).status == 400
     assert ask("GET", f"{pages}/shopper?id=x&stored={'9' * 5000}").status == 200
+
+
+@pytest.mark.parametrize("path", ["shopper?id=", "similar?product="])
+def test_an_id_that_is_too_long_is_said_on_the_pages(url: str, path: str) -> None:
+    answer = ask("GET", f"{url}/_sidecar/ui/{path}{'x' * 600}")
+    assert answer.status == 400, answer.text
+    assert "at most 512 bytes" in answer.text
+    # Two bytes each, as they are counted.
+    assert ask("GET", f"{url}/_sidecar/ui/{path}{'%C3%A9' * 300}").status == 400
+
+
+def test_a_shopper_that_is_too_long_is_refused_by_every_route(url: str) -> None:
+    name = "x" * 600
+    assert ask("GET", f"{url}/_sidecar/users/{name}").status in (400, 404)
+    assert ask("DELETE", f"{url}/_sidecar/users/{name}").status == 400
+    body = {"customer_id": name, "product_ids": [PRODUCT]}
+    assert ask("POST", f"{url}/_sidecar/explain", body).status in (400, 404)

@@ -56,8 +56,49 @@ def test_the_overview_shows_who_was_active_and_whether_all_is_well(
         assert tab.page.get_by_role("region", name=heading).is_visible()
     assert "ok" in tab.page.get_by_role("region", name="Health").inner_text()
     assert "events waiting" in tab.page.get_by_role("region", name="Event flow").inner_text()
+    assert tab.page.locator(".state").inner_text() == "All is well: every check passed."
+    active = tab.page.get_by_role("region", name="Active lately").locator("li")
+    told = active.filter(has_text=lamp_fan).inner_text()
+    assert "added to the cart lamps <b>number</b> 1 12 minutes ago" in " ".join(told.split())
+    assert "2 interactions" in told
     tab.page.get_by_role("link", name=lamp_fan).click()
     tab.page.get_by_role("heading", name=f"Shopper {lamp_fan}").wait_for()
+
+
+def test_two_rows_of_one_rank_stand_side_by_side(shop: Shop, tab: Tab, lamp_fan: str) -> None:
+    tab.page.goto(ui(shop, f"shopper?id={lamp_fan}"))
+    tops = [
+        [one.bounding_box() for one in section.locator("li").all()]
+        for section in tab.page.locator("#results > section").all()
+    ]
+    assert len(tops) == 2
+    assert len(tops[0]) == len(tops[1]) == 12
+    for one, other in zip(*tops, strict=True):
+        assert one is not None
+        assert other is not None
+        assert abs(one["y"] - other["y"]) < 1
+
+
+def test_the_search_stays_while_shoppers_and_products_are_looked_at(
+    shop: Shop, tab: Tab, lamp_fan: str
+) -> None:
+    tab.page.goto(ui(shop, f"shopper?id={lamp_fan}&impact=80"))
+    tab.page.get_by_label("Search for").fill("tea")
+    tab.page.get_by_text("12 matches").wait_for()
+    tab.page.locator("#results .what a").first.click()
+    tab.page.get_by_role("heading", name="Similar to tea").wait_for()
+    tab.page.get_by_role("link", name="Back to shopper").click()
+    tab.page.get_by_text("12 matches").wait_for()
+    assert tab.page.get_by_role("slider", name="Impact").input_value() == "80"
+    assert tab.page.get_by_text("configured: 50").is_visible()
+    tab.page.get_by_label("Search for").fill("books")
+    tab.page.get_by_role("region", name=re.compile("Personalised")).get_by_text(
+        "books"
+    ).first.wait_for()
+    tab.page.get_by_label("Shopper").fill("somebody else")
+    tab.page.get_by_role("button", name="Find").click()
+    tab.page.get_by_role("heading", name="Shopper somebody else").wait_for()
+    assert tab.page.get_by_label("Search for").input_value() == "books"
 
 
 def test_the_same_search_stands_side_by_side(shop: Shop, tab: Tab, lamp_fan: str) -> None:
@@ -66,10 +107,16 @@ def test_the_same_search_stands_side_by_side(shop: Shop, tab: Tab, lamp_fan: str
     assert set(kinds(tab, "Plain")) != {"lamps"}
     assert tab.page.locator("li.up .move").count() > 0
     scores = tab.page.get_by_role("region", name=re.compile("Personalised")).locator(".score")
+    reasons = tab.page.locator(".because").all_inner_texts()
+    assert "added to the cart already" in reasons
+    assert "like lamps <b>number</b> 1, added to the cart" in reasons
     assert (
-        "like lamps <b>number</b> 1, added to the cart"
-        in tab.page.locator(".because").first.inner_text()
+        "Of the first 12: 12 came up from further down."
+        in tab.page.locator("#results").inner_text()
     )
+    # Beside each product of the plain order stands where it is now.
+    plain = tab.page.get_by_role("region", name=re.compile("Plain"))
+    assert re.fullmatch(r"now \d+", plain.locator(".then").first.inner_text())
     values = [float(one.replace("score", "")) for one in scores.all_inner_texts()]
     assert values == sorted(values, reverse=True)
 

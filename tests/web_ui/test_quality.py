@@ -156,6 +156,7 @@ def test_off_loopback_a_browser_signs_in_and_a_fault_is_one_line(
         assert cookie["sameSite"] == "Strict"
         assert KEY not in cookie["value"]
         assert page.get_by_text("SQS is not reachable: is it running?").count() == 2
+        assert page.locator(".state").inner_text() == "Not well: queue."
         page.goto(f"{locked.url}/_sidecar/ui/shopper?id=x")
         page.locator("#results [value=click]").first.click()
         page.get_by_text("went through the queue").wait_for()

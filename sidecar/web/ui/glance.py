@@ -15,6 +15,8 @@ from sidecar.web.health import Checks
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
+#: Among the attributes of the queue: how many messages could never be stored.
+DEAD_LETTERS = "DeadLetters"
 
 
 class Part(NamedTuple):
@@ -26,10 +28,13 @@ class Part(NamedTuple):
         Name and value.
     error : str
         Why there are none.
+    bad : tuple[str, ...]
+        Names of rows that hold a fault instead of a value.
     """
 
     rows: list[tuple[str, str]]
     error: str = ""
+    bad: tuple[str, ...] = ()
 
 
 def attempt(read: Callable[[], T]) -> tuple[T | None, str]:
@@ -49,7 +54,18 @@ def health(checks: Checks) -> Part:
         return Part([("checks", "none are configured")])
     results = {name: attempt(check) for name, check in checks.items()}
     remarks = {name: f"ok, but {one}" if one else "ok" for name, (one, _) in results.items()}
-    return Part([(name, error or remarks[name]) for name, (_, error) in results.items()])
+    return Part(
+        [(name, error or remarks[name]) for name, (_, error) in results.items()],
+        bad=tuple(name for name, (_, error) in results.items() if error),
+    )
+
+
+def headline(health: Part, weights: Part, flow: Part) -> tuple[str, bool]:
+    """All of it in one line, and whether that is good news."""
+    bad = [*health.bad, *flow.bad, *(["weights"] if weights.error else [])]
+    if bad:
+        return f"Not well: {', '.join(dict.fromkeys(bad))}.", False
+    return "All is well: every check passed.", True
 
 
 def weights(tower_of: Callable[[], Tower]) -> Part:
@@ -62,7 +78,7 @@ def weights(tower_of: Callable[[], Tower]) -> Part:
         ("file", tower.path.rpartition("/")[2] or "in memory"),
         ("fingerprint", tower.weights.fingerprint),
         ("product space", tower.weights.product_space),
-        ("made", metadata.created_at or "unknown"),
+        ("made", metadata.created_at.partition("T")[0] or "unknown"),
         ("trained on", _trained_on(metadata.training.get("data"))),
     ]
     rows += [(f"NDCG@10 on {data}", text) for data, text in _test_figures(metadata.metrics)]
@@ -108,16 +124,33 @@ def flow(
 
     rows, error = attempt(read)
     found = list(rows or [("shoppers", error)])
+    bad = () if rows else ("shoppers",)
     if queue_counts is None:
-        return Part([*found, ("queue", "none is configured: SIDECAR_SQS_QUEUE_URL")])
+        return Part([*found, ("queue", "none is configured: SIDECAR_SQS_QUEUE_URL")], bad=bad)
     counts, error = attempt(queue_counts)
     if counts is None:
-        return Part([*found, ("queue", error)])
+        return Part([*found, ("queue", error)], bad=(*bad, "queue"))
     names = (
         ("events waiting", "ApproximateNumberOfMessages"),
         ("events being stored", "ApproximateNumberOfMessagesNotVisible"),
     )
-    return Part([*found, *((name, str(counts.get(key, "unknown"))) for name, key in names)])
+    waiting = [(name, str(counts.get(key, "unknown"))) for name, key in names]
+    if DEAD_LETTERS in counts:
+        waiting.append(("dead letters", str(counts[DEAD_LETTERS])))
+    return Part([*found, *waiting], bad=bad)
+
+
+def lead(portrait: Any) -> str:
+    """What the shopper's history is good for, in two sentences."""
+    user = portrait.user
+    count = len(user.history)
+    last = ago(portrait.now - max(i.occurred_at for i in user.history) / 1e6)
+    did = f"{count} interaction{'' if count == 1 else 's'}, the last one {last}."
+    if user.vector is None:
+        return f"{did} No product of them has a vector: searches come back as they are."
+    if portrait.expired:
+        return f"{did} That is too long ago: searches come back as they are."
+    return f"{did} Searches are re-ranked by them."
 
 
 def summary(portrait: Any) -> list[tuple[str, str]]:

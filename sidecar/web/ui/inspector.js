@@ -55,6 +55,10 @@ function say(text) {
 
 const search = document.getElementById("search");
 if (search) {
+  // Another shopper is looked at with the same search.
+  document.querySelector(".find")?.addEventListener("submit", (event) => {
+    event.target.elements.q.value = search.elements.q.value;
+  });
   const query = () => `${search.action}?${new URLSearchParams(new FormData(search))}`;
   let timer;
   const soon = () => {
@@ -66,8 +70,11 @@ if (search) {
     clearTimeout(timer);
     load(query());
   });
-  document.getElementById("impact").addEventListener("input", (event) => {
-    document.getElementById("impact-value").textContent = event.target.value;
+  document.getElementById("impact").addEventListener("input", ({ target }) => {
+    document.getElementById("impact-value").textContent = target.value;
+    const { configured } = target.dataset;
+    document.getElementById("configured").textContent =
+      target.value === configured ? "as configured" : `configured: ${configured}`;
     soon();
   });
   document.getElementById("q").addEventListener("input", soon);

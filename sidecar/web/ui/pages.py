@@ -22,29 +22,22 @@ from flask import (
 from werkzeug.wrappers import Response as AnyResponse
 
 from sidecar.contract.errors import SidecarError
-from sidecar.contract.messages import MAX_ID_BYTES
 from sidecar.updates.explain import ago, in_words
 from sidecar.web.auth import COOKIE, SESSION_S, Guard
-from sidecar.web.comparison import Comparison
+from sidecar.web.comparison import DEPTH, Comparison
 from sidecar.web.events import SendEvents
 from sidecar.web.recommend import Recommender
 from sidecar.web.shoppers import Shoppers, name_of, reason_in_words
 from sidecar.web.ui import glance
-from sidecar.web.ui.rows import SHOWN, rows
+from sidecar.web.ui.asked import HOME, back, notice, secured, too_long, wait, wanted
+from sidecar.web.ui.lately import lately, newest
+from sidecar.web.ui.rows import SHOWN, details_of, in_short, rows
 from sidecar.web.wanted import Wanted
 
-HOME = "/_sidecar/ui"
 FOLDER = Path(__file__).parent
 ASSETS = {"inspector.css": "text/css", "inspector.js": "text/javascript"}
 #: What a click in the inspector sends.
 ACTS = {"view": "product_viewed", "click": "product_clicked", "cart": "product_added_to_cart"}
-#: Nothing from elsewhere, nothing inline, no frame around it.
-POLICY = (
-    "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; "
-    "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
-)
-#: How long a click waits for the consumer, in seconds.
-PATIENCE_S = 3.0
 _ICON = (
     '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16"><rect width="16" height="16" '
     'rx="4" fill="#0b5fa5"/><path d="M4 11l3-4 2 2 3-4" stroke="#fff" stroke-width="2" '
@@ -90,38 +83,40 @@ def inspector_blueprint(shown: Inspected) -> Blueprint:
     shown : Inspected
     """
     routes = Blueprint("inspector", __name__, url_prefix=HOME, template_folder=str(FOLDER))
-    routes.after_request(_secured)
+    routes.after_request(secured)
     for name, words in (("ago", ago), ("in_words", in_words), ("name_of", name_of)):
         routes.add_app_template_filter(words, name)
 
     @routes.errorhandler(SidecarError)
     def failed(error: SidecarError) -> tuple[str, int]:
-        return render_template("problem.html", error=str(error), home=HOME), 503
+        return _problem(str(error), 503)
 
     @routes.get("/")
     def overview() -> str:
         flow = shown.flow()  # first: it makes what was just written visible to the others
         active, error = glance.attempt(lambda: shown.recent(10))
+        sources, _ = glance.attempt(lambda: shown.recommender.products(newest(active or ())))
         trend, trend_error = glance.attempt(lambda: shown.recommender.trending(Wanted(size=5)))
+        health, weights = shown.health(), shown.weights()
+        told, well = glance.headline(health, weights, flow)
         return _page(
             "overview.html",
-            active=active or [],
+            active=lately(active or (), sources or {}, time.time()),
             active_error=error,
             trend=rows(trend.answer["hits"]["hits"]) if trend else [],
             trend_error=trend_error,
-            parts={
-                "Health": shown.health(),
-                "Weights": shown.weights(),
-                "Event flow": flow,
-            },
-            now=time.time(),
+            told=told,
+            well=well,
+            parts={"Health": health, "Event flow": flow, "Weights": weights},
         )
 
     @routes.get("/shopper")
-    def shopper() -> str | AnyResponse:
-        asked = _asked(shown.comparison.impact)
+    def shopper() -> str | AnyResponse | tuple[str, int]:
+        asked = wanted(shown.comparison.impact)
         if not asked["id"]:
             return redirect(f"{HOME}/", 303)
+        if line := too_long(asked["id"]):
+            return _problem(line, 400)
         portrait = shown.shoppers.portrait(asked["id"])
         usable = portrait is not None and not portrait.expired
         compared = shown.comparison.run(
@@ -135,7 +130,11 @@ def inspector_blueprint(shown: Inspected) -> Blueprint:
             personal = rows(compared.personal, compared.plain)
             why = shown.shoppers.why(portrait, [row.product_id for row in personal])
             personal = [
-                row._replace(because=reason_in_words(found.because[0], portrait, when=False))
+                row._replace(
+                    because=reason_in_words(
+                        found.because[0], portrait, when=False, product_id=row.product_id
+                    )
+                )
                 if (found := why.get(row.product_id)) and found.because
                 else row
                 for row in personal
@@ -144,28 +143,35 @@ def inspector_blueprint(shown: Inspected) -> Blueprint:
             "shopper.html",
             **asked,
             portrait=portrait,
+            lead=glance.lead(portrait) if portrait else "",
             summary=glance.summary(portrait) if portrait else [],
-            plain=rows(compared.plain),
+            details_of=details_of,
+            plain=rows(compared.plain, after=compared.personal),
             personal=personal,
+            in_short="" if personal is None else in_short(personal),
+            configured=round(shown.comparison.impact),
             total=compared.total,
-            shown=SHOWN,
+            depth=DEPTH,
             can_act=shown.send is not None,
             acts=ACTS,
-            notice=_notice(),
+            notice=notice(),
         )
 
     @routes.get("/similar")
     def similar() -> str | tuple[str, int]:
-        product_id, customer_id = request.args.get("product", ""), request.args.get("id", "")
+        product_id = request.args.get("product", "")
+        if line := too_long(product_id):
+            return _problem(line, 400)
         found = shown.recommender.similar(product_id, Wanted(size=SHOWN))
         if found is None:
-            line = f"No index of products holds {product_id!r}."
-            return render_template("problem.html", error=line, home=HOME), 404
+            return _problem(f"No index of products holds {product_id!r}.", 404)
+        source = shown.recommender.products([product_id]).get(product_id, {})
         return _page(
             "similar.html",
+            **wanted(shown.comparison.impact),
             product_id=product_id,
-            name=name_of(shown.recommender.document(product_id), product_id),
-            id=customer_id,
+            name=name_of(source, product_id),
+            details=details_of(source),
             hits=rows(found.answer["hits"]["hits"]),
             fallback=found.action == "fallback",
         )
@@ -176,7 +182,7 @@ def inspector_blueprint(shown: Inspected) -> Blueprint:
         event = ACTS.get(request.form.get("act", ""))
         if shown.send is None or event is None or not customer_id or not product_id:
             line = "Nothing was sent: a click needs a shopper, a product and a queue."
-            return render_template("problem.html", error=line, home=HOME), 400
+            return _problem(line, 400)
         event_id = f"inspector-{uuid.uuid4().hex}"
         started = time.monotonic()
         (sent,) = shown.send(
@@ -190,17 +196,16 @@ def inspector_blueprint(shown: Inspected) -> Blueprint:
             ]
         )
         if sent.message_id is None:
-            return render_template("problem.html", error=sent.detail, home=HOME), 400
-        stored = _wait(shown.shoppers, customer_id, event_id, started)
+            return _problem(sent.detail, 400)
+        stored = wait(shown.shoppers, customer_id, event_id, started)
         taken = {"stored": round((time.monotonic() - started) * 1000)} if stored else {"sent": 1}
-        return _back(customer_id, **taken)
+        return back(customer_id, **taken)
 
     @routes.post("/forget")
     def forget() -> AnyResponse | tuple[str, int]:
         customer_id = request.form.get("id", "")
-        if len(customer_id.encode()) > MAX_ID_BYTES:
-            line = f"Nothing was forgotten: an id has at most {MAX_ID_BYTES} bytes."
-            return render_template("problem.html", error=line, home=HOME), 400
+        if line := too_long(customer_id):
+            return _problem(f"Nothing was forgotten. {line}", 400)
         if customer_id:
             shown.forget(customer_id)
         return redirect(f"{HOME}/?{urlencode({'forgotten': 1})}", 303)
@@ -239,49 +244,5 @@ def _page(template: str, **values: Any) -> str:
     return render_template(template, home=HOME, **values)
 
 
-def _asked(default_impact: float) -> dict[str, Any]:
-    """The parameters that every form of a shopper's page carries along."""
-    try:
-        impact = float(request.values.get("impact", default_impact))
-    except ValueError:
-        impact = default_impact
-    return {
-        "id": request.values.get("id", "").strip(),
-        "q": request.values.get("q", "")[:200],
-        # min() and max() in this order turn NaN into 100.
-        "impact": round(max(0.0, min(100.0, impact))),
-    }
-
-
-def _back(customer_id: str, **more: int) -> AnyResponse:
-    asked = _asked(50.0) | {"id": customer_id}
-    return redirect(f"{HOME}/shopper?{urlencode(asked | more)}", 303)
-
-
-def _notice() -> str:
-    stored = request.args.get("stored", "")
-    if stored.isdecimal() and stored.isascii() and len(stored) < 10:
-        return f"The event went through the queue: the vector was there after {int(stored)} ms."
-    if "sent" in request.args:
-        return "The event is in the queue. It counts as soon as a consumer has stored it: reload."
-    return ""
-
-
-def _wait(shoppers: Shoppers, customer_id: str, event_id: str, started: float) -> bool:
-    """Whether the consumer stored the event while somebody still waits for the page."""
-    while time.monotonic() - started < PATIENCE_S:
-        user = shoppers.get(customer_id)
-        if user is not None and any(i.event_id == event_id for i in user.history):
-            return True
-        time.sleep(0.02)
-    return False
-
-
-def _secured(answer: Response) -> Response:
-    answer.headers["Content-Security-Policy"] = POLICY
-    answer.headers["X-Content-Type-Options"] = "nosniff"
-    # Not "no-referrer": then browsers would hide the origin of forms from us, too.
-    answer.headers["Referrer-Policy"] = "same-origin"
-    answer.headers["Cross-Origin-Opener-Policy"] = "same-origin"
-    answer.headers.setdefault("Cache-Control", "no-store")
-    return answer
+def _problem(line: str, status: int) -> tuple[str, int]:
+    return render_template("problem.html", error=line, home=HOME), status

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
+from zlib import crc32
 
 from sidecar.web.shoppers import name_of
 
 #: Hits of each list that are shown.
 SHOWN = 12
 _DETAILS = ("merchant", "category", "sub_category", "color")
+#: What products are told apart by at a glance, the finest that there is.
+_KINDS = ("sub_category", "category", "parent_category")
+#: Colours of kinds in the style sheet.
+HUES = 8
 
 
 class Row(NamedTuple):
@@ -24,6 +29,11 @@ class Row(NamedTuple):
         known: it came from beyond what was read.
     because : str
         Which of the shopper's own products it is like.
+    now : int or None
+        Where it stands in the other order, from 1; 0: below what was read; ``None``: there is no
+        other order.
+    kind : str
+        Its category.
     """
 
     product_id: str
@@ -32,6 +42,18 @@ class Row(NamedTuple):
     score: str
     moved: int | None = 0
     because: str = ""
+    now: int | None = None
+    kind: str = ""
+
+    @property
+    def initials(self) -> str:
+        """Two letters for the eye."""
+        return (self.kind or self.name)[:2].capitalize()
+
+    @property
+    def hue(self) -> int:
+        """The same colour for the same kind, everywhere and always."""
+        return crc32(self.kind.encode()) % HUES
 
     @property
     def sign(self) -> str:
@@ -59,7 +81,9 @@ class Row(NamedTuple):
 
 
 def rows(
-    hits: Sequence[Mapping[str, Any]], before: Sequence[Mapping[str, Any]] | None = None
+    hits: Sequence[Mapping[str, Any]],
+    before: Sequence[Mapping[str, Any]] | None = None,
+    after: Sequence[Mapping[str, Any]] | None = None,
 ) -> list[Row]:
     """The first hits of a list, with their moves against another.
 
@@ -68,7 +92,10 @@ def rows(
     hits : Sequence[Mapping]
     before : Sequence[Mapping], optional
         The plain list; none: nothing moved.
+    after : Sequence[Mapping], optional
+        The personalised list, for hits of the plain one.
     """
+    later = {hit["_id"]: rank for rank, hit in enumerate(after or (), 1)}
     ranks = {hit["_id"]: rank for rank, hit in enumerate(before or ())}
     found = []
     for rank, hit in enumerate(hits[:SHOWN]):
@@ -83,9 +110,36 @@ def rows(
                 details_of(source),
                 "" if score is None else f"{score:.3f}",
                 moved,
+                now=None if after is None else later.get(hit["_id"], 0),
+                kind=kind_of(source),
             )
         )
     return found
+
+
+def in_short(personal: Sequence[Row]) -> str:
+    """What personalisation did to the first hits, in one sentence."""
+    if not personal:
+        return "Nothing matches."
+    came = sum(
+        row.moved is None or rank + row.moved > len(personal)
+        for rank, row in enumerate(personal, 1)
+    )
+    rose = sum(row.direction == "up" for row in personal) - came
+    same = sum(row.direction == "same" for row in personal)
+    if same == len(personal):
+        return f"The first {same} stand where they stood."
+    parts = ((came, "came up from further down"), (rose, "rose among them"),
+             (same, "kept their place"),
+             (sum(row.direction == "down" for row in personal), "went down"))  # fmt: skip
+    told = [f"{count} {what}" for count, what in parts if count]
+    return f"Of the first {len(personal)}: {', '.join(told)}."
+
+
+def kind_of(source: Mapping[str, Any]) -> str:
+    """A product's category; empty where it has none."""
+    found = (source.get(field) for field in _KINDS)
+    return next((one.strip() for one in found if isinstance(one, str) and one.strip()), "")
 
 
 def details_of(source: Mapping[str, Any]) -> str:
