@@ -27,7 +27,7 @@ class Folded(NamedTuple):
     log_g: F32  # (T,)
     lambda_age: float
     lambda_rank: float
-    rank_factor: F32  # (1000,): exp(-lambda_rank * rank), ending with rank 0
+    rank_factor: F32  # (2000,): exp(-lambda_rank * rank) of rank 999 to 0, and zeros beyond
     mix: F32  # (1 + H,): 1 for the mean, s for what each head pooled
     inner: F32  # ((1 + H) m, m): pooled x, plain and by head, to y
     W_out: F32  # (m, D)
@@ -78,7 +78,7 @@ def _fold(weights: Weights) -> Folded:
         log_g=_f32(np.log(t["g"])),
         lambda_age=float(t["lambda_age"]),
         lambda_rank=float(t["lambda_rank"]),
-        rank_factor=_f32(np.exp(-t["lambda_rank"] * rank)),
+        rank_factor=_f32(np.append(np.exp(-t["lambda_rank"] * rank), np.zeros(LONGEST))),
         mix=_f32(np.concatenate([[1.0], t["s"]])),
         inner=_f32(np.concatenate([m.T for m in (np.eye(a.width), *value_out)])),
         W_out=_f32(t["W_out"].T),
