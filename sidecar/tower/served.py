@@ -169,12 +169,14 @@ def _many(f: Folded, products: F32, events: Ints, ages: F32, lengths: Ints) -> t
         means += f.bias
         return _unit_rows(means), alpha
 
-    x = products.reshape(b * length, d) @ f.W_x  # (BL, m)
+    # A column of ones behind x brings b_qk in with the product: q is too large to go over again.
+    x_one = np.empty((b * length, f.W_x.shape[1] + 1), np.float32)
+    x_one[:, -1] = 1
+    x = x_one[:, :-1]  # (BL, m)
+    np.matmul(products.reshape(b * length, d), f.W_x, out=x)
     x += f.x_events.take(events.reshape(-1), axis=0)
-    q = x @ f.W_qk
-    if f.b_qk is not None:
-        q += f.b_qk
-    x = x.reshape(b, length, -1)
+    q = x_one @ f.W_qk_bias
+    x = x_one.reshape(b, length, -1)[..., :-1]
     if f.x_is_key:
         q, k = q.reshape(b, length, f.heads, -1).swapaxes(1, 2), x[:, None]  # (B, H, L, m)
     else:
