@@ -14,6 +14,7 @@ Figures: ``docs/tower.md``.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -82,19 +83,20 @@ def served_tower(
     return users, shares
 
 
-def _parts(lengths: Ints) -> list[tuple[slice | NDArray[np.intp], int]]:
+def _parts(lengths: Ints) -> Iterator[tuple[slice | NDArray[np.intp], int]]:
     """Rows that are computed together, and their longest length; rows without a history in none."""
     b = len(lengths)
     if not b:
-        return []
+        return
     longest = int(lengths.max())
     if longest == int(lengths.min()):
-        uniform = range(0, b if longest else 0, PART)
-        return [(slice(start, start + PART), longest) for start in uniform]
+        for start in range(0, b if longest else 0, PART):
+            yield slice(start, start + PART), longest
+        return
     order = np.argsort(lengths, kind="stable")
-    first = int(np.searchsorted(lengths, 1, sorter=order))
-    parts = [order[start : start + RAGGED_PART] for start in range(first, b, RAGGED_PART)]
-    return [(rows, int(lengths[rows[-1]])) for rows in parts]
+    for start in range(int(np.searchsorted(lengths, 1, sorter=order)), b, RAGGED_PART):
+        rows = order[start : start + RAGGED_PART]
+        yield rows, int(lengths[rows[-1]])
 
 
 def _one(f: Folded, products: F32, events: Ints, ages: F32) -> tuple[F32, F32] | None:
