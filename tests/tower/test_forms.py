@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -62,6 +64,29 @@ def test_longer_histories_than_usual() -> None:
         batch = cases.random_batch(np.random.default_rng(2), lengths, 1000, weights.metadata)
         users, _ = served_tower(fold(weights), *batch)
         np.testing.assert_allclose(users, plain(weights, batch), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("lengths", [[20], [7, 20, 1, 20], [20, 20]])
+def test_everything_is_long_ago(lengths: list[int]) -> None:
+    """The newest interactions may be of products without a vector: then exp(-lambda age) alone
+    would vanish for all that are left."""
+    weights = cases.random_weights(8, cases.SHIPPED)
+    weights = replace(weights, tower={**weights.tower, "lambda_age": np.float32(4)})
+    batch = cases.random_batch(np.random.default_rng(8), lengths, 20, weights.metadata)
+    batch.ages[:] = 30 + batch.ages[:] / 10
+    users, shares = served_tower(fold(weights), *batch)
+    np.testing.assert_allclose(users, plain(weights, batch), atol=1e-5, rtol=0)
+    assert (np.count_nonzero(shares, axis=1) == lengths).all()
+
+
+@pytest.mark.parametrize("lengths", [[20], [7, 20, 1, 20], [20, 20]])
+def test_scores_beyond_what_exp_can_hold(lengths: list[int]) -> None:
+    weights = cases.random_weights(9, cases.SHIPPED)
+    weights = replace(weights, tower={**weights.tower, "W_q": weights.tower["W_q"] * 100})
+    batch = cases.random_batch(np.random.default_rng(9), lengths, 20, weights.metadata)
+    users, _ = served_tower(fold(weights), *batch)
+    # Scores of several hundred have rounding errors of 1e-5 themselves.
+    np.testing.assert_allclose(users, plain(weights, batch), atol=1e-4, rtol=0)
 
 
 def test_every_event_type_is_looked_up() -> None:
