@@ -113,12 +113,14 @@ class BatchHandler:
     def handle(self, messages: Sequence[Received]) -> Handled:
         """Store what can be stored. Raises nothing that a message or a server could cause."""
         handled = Handled()
-        parsed = self._parse(messages, handled)
+        # Taken once: weights are exchanged between two batches.
+        tower = self._tower_of()
+        parsed = self._parse(messages, tower, handled)
         changes = group(parsed)
         open_: set[int] = set().union(*(change.owners for change in changes.values()))
         refused: dict[int, str] = {}
         try:
-            changes = self._store(changes, refused)
+            changes = self._store(changes, tower, refused)
         except (UnreachableError, RefusedError) as error:
             handled.fault = error
             self._metrics.faults.labels("elasticsearch").inc()
@@ -135,12 +137,12 @@ class BatchHandler:
         self._count(done)
         return handled
 
-    def _parse(self, messages: Sequence[Received], handled: Handled) -> dict[int, ParsedMessage]:
+    def _parse(
+        self, messages: Sequence[Received], tower: Tower, handled: Handled
+    ) -> dict[int, ParsedMessage]:
         parsed = {}
         # Weights that were dropped in meanwhile may know other events.
-        vocabulary = self._vocabulary.with_events(
-            self._tower_of().weights.metadata.vocabulary.weights
-        )
+        vocabulary = self._vocabulary.with_events(tower.weights.metadata.vocabulary.weights)
         for position, message in enumerate(messages):
             try:
                 parsed[position] = parse_message(
@@ -153,7 +155,9 @@ class BatchHandler:
                 handled.poison.append((message, error))
         return parsed
 
-    def _store(self, changes: dict[str, Change], refused: dict[int, str]) -> dict[str, Change]:
+    def _store(
+        self, changes: dict[str, Change], tower: Tower, refused: dict[int, str]
+    ) -> dict[str, Change]:
         """Write all changes; returns those that are still to be written.
 
         A failed request leaves ``changes`` as they are: messages then count as not stored, and
@@ -168,12 +172,13 @@ class BatchHandler:
             for _ in range(self._conflict_attempts):
                 if not some:
                     break
-                some = self._attempt(some, refused)
+                some = self._attempt(some, tower, refused)
             left |= some
         return left
 
-    def _attempt(self, changes: dict[str, Change], refused: dict[int, str]) -> dict[str, Change]:
-        tower = self._tower_of()
+    def _attempt(
+        self, changes: dict[str, Change], tower: Tower, refused: dict[int, str]
+    ) -> dict[str, Change]:
         stored = self._read(changes)
         changes = spread(changes, stored)
         limits = tower.weights.metadata.limits
