@@ -2,6 +2,7 @@
 
     python bench/tower.py                     everything: about six minutes
     python bench/tower.py --threads 1 --seconds 3 --no-compile
+    python bench/tower.py --architecture 64 4 64      instead of the shipped m, H, A
     python bench/tower.py --json figures.json
 
 Prints the tables of ``docs/tower.md``, in Markdown. One process for each number of threads; in it
@@ -22,11 +23,11 @@ import subprocess
 import sys
 import time
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from tower_peers import Run, bind, onnx_runtime, torch_compiled, torch_eager
+from tower_tables import cost_tables, runtimes
 
 ROOT = Path(__file__).resolve().parent.parent
 BATCHES = (1, 8, 64, 256)
@@ -35,8 +36,6 @@ LENGTHS = (1, 2, 3, 5, 8, 12, 16, 20)
 #: (width m, heads H, head size A)
 SHAPES = ((32, 4, 8), (32, 4, 32), (32, 8, 32), (48, 4, 48), (48, 6, 48), (64, 2, 32), (64, 2, 64),
           (64, 3, 64), (64, 4, 64), (64, 6, 64), (128, 4, 32), (128, 4, 128))  # fmt: skip
-#: At one thread: how many times as long the others should take at least, by batch.
-GOALS = {1: {"onnxruntime": 1.5, "torch": 3.0}, 64: {"onnxruntime": 2.0, "torch": 4.0}}
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 #: They pin numpy's OpenBLAS to another processor's kernels, which is not what users run.
 PINNING = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
@@ -50,14 +49,18 @@ def main() -> None:
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--seconds", type=float, default=6.0, help="for each runtime and batch")
     parser.add_argument("--no-compile", action="store_true", help="leave torch.compile out")
+    parser.add_argument("--architecture", type=int, nargs=3, metavar=("m", "H", "A"))
     parser.add_argument("--json", type=Path, help="write all figures there")
     parser.add_argument("--child", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--costs", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.child:
-        figures = measure(arguments.child, arguments.seconds, not arguments.no_compile)
+        cases, _ = ours()
+        shipped = architecture(cases, arguments.architecture)
+        weights = cases.random_weights(0, shipped)
+        figures = measure(arguments.child, arguments.seconds, weights, not arguments.no_compile)
         if arguments.costs:
-            figures |= costs(arguments.child, arguments.seconds)
+            figures |= costs(arguments.child, arguments.seconds, weights)
         print(json.dumps(figures))
         return
     environment = {k: v for k, v in os.environ.items() if k not in PINNING}
@@ -69,6 +72,8 @@ def main() -> None:
         command = [sys.executable, __file__, "--child", str(threads),
                    "--seconds", str(arguments.seconds)]  # fmt: skip
         command += ["--no-compile"] if arguments.no_compile else []
+        if arguments.architecture:
+            command += ["--architecture", *map(str, arguments.architecture)]
         command += ["--costs"] if threads == arguments.threads[0] else []
         done = subprocess.run(
             command, env={**environment, **limits}, stdout=subprocess.PIPE, text=True, check=True
@@ -84,17 +89,21 @@ def main() -> None:
 # --- Measuring -----------------------------------------------------------------------------------
 
 
-def measure(threads: int, seconds: float, with_compile: bool) -> dict[str, Any]:
-    """All runtimes on the shipped architecture; batch to name to figures."""
+def architecture(cases: Any, sizes: list[int] | None) -> Any:
+    """The shipped one, unless another is asked for."""
+    from sidecar.contract.weights import read_weights
+
+    if sizes:
+        return cases.Architecture(width=sizes[0], heads=sizes[1], head_dimension=sizes[2])
+    return read_weights(ROOT / "weights" / "user_tower.safetensors").metadata.architecture
+
+
+def measure(threads: int, seconds: float, weights: Any, with_compile: bool) -> dict[str, Any]:
+    """All runtimes on one architecture with every term in use; batch to name to figures."""
     import torch
 
     cases, served = ours()
     torch.set_num_threads(threads)
-    from sidecar.contract.weights import read_weights
-
-    # As large as what is shipped, with every term in use: trained or not, the runtimes do the same.
-    shipped = read_weights(ROOT / "weights" / "user_tower.safetensors").metadata.architecture
-    weights = cases.random_weights(0, shipped)
     engines = {
         "torch": torch_eager(weights),
         "onnxruntime": onnx_runtime(weights, threads, histories(cases, [LENGTH] * 2)),
@@ -102,9 +111,9 @@ def measure(threads: int, seconds: float, with_compile: bool) -> dict[str, Any]:
     }
     if with_compile:
         engines["torch.compile"] = torch_compiled(weights)
-    figures: dict[str, Any] = {"batches": {}, "setting": setting(threads, shipped)}
+    figures: dict[str, Any] = {"batches": {}, "setting": setting(threads, weights)}
     for size in BATCHES:
-        note(f"{threads} threads, batch {size}")
+        note(f"threads: {threads}, batch: {size}")
         batch = histories(cases, [LENGTH] * size)
         runs: dict[str, Run] = {}
         for name, engine in engines.items():
@@ -118,16 +127,14 @@ def measure(threads: int, seconds: float, with_compile: bool) -> dict[str, Any]:
     return figures
 
 
-def costs(threads: int, seconds: float) -> dict[str, Any]:
+def costs(threads: int, seconds: float, weights: Any) -> dict[str, Any]:
     """Numpy by length, untrained, and by architecture beside the other runtimes."""
     import numpy as np
 
     cases, served = ours()
-    from sidecar.contract.weights import read_weights
     from sidecar.tower.prior import prior_weights
 
-    shipped = read_weights(ROOT / "weights" / "user_tower.safetensors").metadata
-    weights, prior = cases.random_weights(0, shipped.architecture), prior_weights(shipped)
+    prior = prior_weights(weights.metadata)
     mixed = np.random.default_rng(2).integers(1, LENGTH + 1, 64).tolist()
     note("special cases and lengths")
     special = {
@@ -148,8 +155,7 @@ def costs(threads: int, seconds: float) -> dict[str, Any]:
     note("architectures")
     engines = {}
     for m, h, a in SHAPES:
-        architecture = cases.Architecture(width=m, heads=h, head_dimension=a)
-        other = cases.random_weights(0, architecture)
+        other = cases.random_weights(0, architecture(cases, [m, h, a]))
         engines[f"{m}, {h}, {a}"] = {
             "numpy": served(other),
             "onnxruntime": onnx_runtime(other, threads, histories(cases, [LENGTH] * 2)),
@@ -166,7 +172,8 @@ def costs(threads: int, seconds: float) -> dict[str, Any]:
 
 def ours() -> tuple[Any, Any]:
     """The tests' random weights and histories, and the engine that is measured."""
-    sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+    if str(ROOT) not in sys.path:
+        sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
     from tower import cases
 
     from sidecar.tower.served import fold, served_tower
@@ -187,11 +194,12 @@ def histories(cases: Any, lengths: list[int]) -> Any:
     return cases.random_batch(np.random.default_rng(1), lengths, max(lengths), cases.Metadata())
 
 
-def setting(threads: int, shipped: Any) -> str:
+def setting(threads: int, weights: Any) -> str:
     import numpy as np
     import onnxruntime
     import torch
 
+    shipped = weights.metadata.architecture
     lines = Path("/proc/cpuinfo").read_text() if platform.system() == "Linux" else ""
     field = {
         k.strip(): v.strip() for k, _, v in (line.partition(":") for line in lines.split("\n"))
@@ -256,57 +264,8 @@ def turns(runs: dict[str, Run], seconds: float, rest_s: float = 0.0) -> dict[str
     }
 
 
-# --- Printing ------------------------------------------------------------------------------------
-
-
 def note(text: str) -> None:
     print(f"  {text}", file=sys.stderr, flush=True)
-
-
-def runtimes(threads: int, figures: dict[str, Any]) -> Iterator[str]:
-    """All runtimes beside numpy, and what was wanted; microseconds."""
-    yield f"### {threads} thread{'s' * (threads > 1)}\n"
-    yield f"{figures['setting']}.\n"
-    yield "| histories of 20 | runtime | median µs | p99 µs | fastest µs | times numpy: median | fastest |"
-    yield "|---|---|---|---|---|---|---|"
-    for size, by_name in figures["batches"].items():
-        for name, of in by_name.items():
-            cells = [f"{of[key]:.0f}" for key in ("median", "p99", "min")]
-            cells += [f"{of[key] / by_name['numpy'][key]:.2f}" for key in ("median", "min")]
-            yield f"| {size} | {name} | {' | '.join(cells)} |"
-    if threads > 1:
-        return
-    yield "\n| histories of 20 | beside | wanted | median | fastest | |\n|---|---|---|---|---|---|"
-    for goal_size, goals in GOALS.items():
-        by_name = figures["batches"][str(goal_size)]
-        for name, goal in goals.items():
-            median, fastest = (by_name[name][k] / by_name["numpy"][k] for k in ("median", "min"))
-            verdict = "reached" if min(median, fastest) >= goal else "**not reached**"
-            yield f"| {goal_size} | {name} | {goal:g} | {median:.2f} | {fastest:.2f} | {verdict} |"
-
-
-def cost_tables(figures: dict[str, Any]) -> Iterator[str]:
-    """Special cases, lengths and architectures; microseconds."""
-    yield "## Cost by length and by architecture\n"
-    yield "| numpy on | median µs | p99 µs | fastest µs |\n|---|---|---|---|"
-    for name, of in figures["special"].items():
-        yield f"| {name} | {of['median']:.0f} | {of['p99']:.0f} | {of['min']:.0f} |"
-    alone, many = (figures["lengths"][size] for size in ("1", "64"))
-    yield "\n| interactions | alone, fastest µs | 64 together, fastest µs |\n|---|---|---|"
-    for name in alone:
-        yield f"| {name} | {alone[name]['min']:.0f} | {many[name]['min']:.0f} |"
-    yield "\n| m, H, A | alone, fastest µs | ONNX Runtime | torch | 64 together | ONNX Runtime | torch |"
-    yield "|---|---|---|---|---|---|---|"
-    for name in figures["shapes"]["1"]:
-        cells = []
-        for size in ("1", "64"):
-            of = figures["shapes"][size][name]
-            cells.append(f"{of['numpy']['min']:.0f}")
-            cells += [
-                f"{of[other]['min'] / of['numpy']['min']:.2f} times"
-                for other in ("onnxruntime", "torch")
-            ]
-        yield f"| {name} | {' | '.join(cells)} |"
 
 
 if __name__ == "__main__":
