@@ -80,7 +80,7 @@ def main() -> None:
     tastes = Tastes(lambda c, s: shopper, lambda: Model("space", Calibration()), settings)
     planner = Planner(settings, tastes, lambda e, s: Resolution((e,), True))
     body, env = parse_object(BODY), environ()
-    taste = Taste(encode_vector(vector), 0.7, Calibration())
+    taste = Taste(encode_vector(vector), 0.7, Calibration(), "space")
     with process(run_stub, port):
         upstream = Upstream(f"http://127.0.0.1:{port}")
         metrics = SearchMetrics()

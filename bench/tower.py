@@ -1,12 +1,13 @@
 """How fast the user tower is, beside the runtimes that one would reach for instead.
 
-    python bench/tower.py                     everything: about ten minutes
+    python bench/tower.py                     everything: about six minutes
     python bench/tower.py --threads 1 --seconds 3 --no-compile
+    python bench/tower.py --architecture 64 4 64      instead of the shipped m, H, A
     python bench/tower.py --json figures.json
 
-One process for each number of threads; in it torch eager, torch.compile, ONNX Runtime and numpy
-take turns on the same weights and the same histories of 20 interactions, so that whatever else the
-machine does meets all of them. Ratios are of medians. The torch
+Prints the tables of ``docs/tower.md``, in Markdown. One process for each number of threads; in it
+torch eager, torch.compile, ONNX Runtime and numpy take turns on the same weights and the same
+histories of 20 interactions, so that whatever else the machine does meets all of them. The torch
 logger's remarks on an export are left out.
 """
 
@@ -17,95 +18,103 @@ import gc
 import json
 import logging
 import os
+import platform
 import subprocess
 import sys
-import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import redirect_stderr, redirect_stdout
-from io import StringIO
 from pathlib import Path
 from typing import Any
+
+from tower_peers import Run, bind, onnx_runtime, torch_compiled, torch_eager
+from tower_tables import cost_tables, runtimes
 
 ROOT = Path(__file__).resolve().parent.parent
 BATCHES = (1, 8, 64, 256)
 LENGTH = 20
+LENGTHS = (1, 2, 3, 5, 8, 12, 16, 20)
 #: (width m, heads H, head size A)
-SHAPES = ((16, 2, 16), (32, 1, 32), (32, 2, 16), (32, 2, 32), (32, 4, 32), (64, 1, 64), (64, 2, 32),
-          (64, 2, 64), (64, 4, 64), (128, 2, 64), (128, 2, 128), (128, 4, 32))  # fmt: skip
+SHAPES = ((32, 4, 8), (32, 4, 32), (32, 8, 32), (48, 4, 48), (48, 6, 48), (64, 2, 32), (64, 2, 64),
+          (64, 3, 64), (64, 4, 64), (64, 6, 64), (128, 4, 32), (128, 4, 128))  # fmt: skip
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 #: They pin numpy's OpenBLAS to another processor's kernels, which is not what users run.
 PINNING = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
-
-Run = Callable[[], Any]
+#: Threads of a pool spin for a while after their work: long enough to be gone before the next
+#: runtime's turn.
+REST_S = 0.03
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
-    parser.add_argument("--seconds", type=float, default=6.0, help="for each line of the table")
+    parser.add_argument("--seconds", type=float, default=6.0, help="for each runtime and batch")
     parser.add_argument("--no-compile", action="store_true", help="leave torch.compile out")
+    parser.add_argument("--architecture", type=int, nargs=3, metavar=("m", "H", "A"))
     parser.add_argument("--json", type=Path, help="write all figures there")
     parser.add_argument("--child", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--costs", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.child:
-        print(json.dumps(measure(arguments.child, arguments.seconds, not arguments.no_compile)))
+        cases, _ = ours()
+        shipped = architecture(cases, arguments.architecture)
+        weights = cases.random_weights(0, shipped)
+        figures = measure(arguments.child, arguments.seconds, weights, not arguments.no_compile)
+        if arguments.costs:
+            figures |= costs(arguments.child, arguments.seconds, weights)
+        print(json.dumps(figures))
         return
     environment = {k: v for k, v in os.environ.items() if k not in PINNING}
     if removed := sorted(set(os.environ) - set(environment)):
-        print(f"running without {' and '.join(removed)}: numpy's OpenBLAS is slow with it\n")
-    figures = {}
+        note(f"running without {' and '.join(removed)}: numpy's OpenBLAS is slow with it")
+    everything = {}
     for threads in arguments.threads:
         limits = dict.fromkeys(THREAD_VARIABLES, str(threads))
         command = [sys.executable, __file__, "--child", str(threads),
                    "--seconds", str(arguments.seconds)]  # fmt: skip
         command += ["--no-compile"] if arguments.no_compile else []
+        if arguments.architecture:
+            command += ["--architecture", *map(str, arguments.architecture)]
+        command += ["--costs"] if threads == arguments.threads[0] else []
         done = subprocess.run(
             command, env={**environment, **limits}, stdout=subprocess.PIPE, text=True, check=True
         )
-        figures[threads] = json.loads(done.stdout.splitlines()[-1])
-        show(threads, figures[threads])
+        everything[threads] = json.loads(done.stdout.splitlines()[-1])
     if arguments.json:
-        arguments.json.write_text(json.dumps(figures, indent=1))
+        arguments.json.write_text(json.dumps(everything, indent=1))
+    for threads, figures in everything.items():
+        print("\n".join(runtimes(threads, figures)), end="\n\n")
+    print("\n".join(cost_tables(everything[arguments.threads[0]])))
 
 
-def measure(threads: int, seconds: float, with_compile: bool) -> dict[str, Any]:
-    """All figures of one process."""
-    sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
-    import numpy as np
-    import onnxruntime
-    import torch
-    from tower import cases
+# --- Measuring -----------------------------------------------------------------------------------
 
-    logging.disable(logging.WARNING)
+
+def architecture(cases: Any, sizes: list[int] | None) -> Any:
+    """The shipped one, unless another is asked for."""
     from sidecar.contract.weights import read_weights
-    from sidecar.tower.prior import prior_weights
-    from sidecar.tower.served import fold, served_tower
 
+    if sizes:
+        return cases.Architecture(width=sizes[0], heads=sizes[1], head_dimension=sizes[2])
+    return read_weights(ROOT / "weights" / "user_tower.safetensors").metadata.architecture
+
+
+def measure(threads: int, seconds: float, weights: Any, with_compile: bool) -> dict[str, Any]:
+    """All runtimes on one architecture with every term in use; batch to name to figures."""
+    import torch
+
+    cases, served = ours()
     torch.set_num_threads(threads)
-    warnings.simplefilter("ignore")
-    # As large as what is shipped, with every term in use: trained or not, the runtimes do the same.
-    shipped = read_weights(ROOT / "weights" / "user_tower.safetensors").metadata.architecture
-    weights = cases.random_weights(0, shipped)
     engines = {
         "torch": torch_eager(weights),
-        "onnxruntime": onnx_runtime(weights, threads),
-        "numpy": lambda batch: bind(served_tower, fold(weights), *batch),
+        "onnxruntime": onnx_runtime(weights, threads, histories(cases, [LENGTH] * 2)),
+        "numpy": served(weights),
     }
     if with_compile:
         engines["torch.compile"] = torch_compiled(weights)
-
-    def histories(lengths: list[int], of: Any = weights) -> Any:
-        return cases.random_batch(np.random.default_rng(1), lengths, max(lengths), of.metadata)
-
-    note(f"m, H, A = {shipped.width}, {shipped.heads}, {shipped.head_dimension}")
-    note(f"{threads} threads: numpy {np.__version__}, torch {torch.__version__}, "
-         f"onnxruntime {onnxruntime.__version__}")  # fmt: skip
-    figures: dict[str, Any] = {"batches": {}, "lengths": {}, "shapes": {}, "special": {}}
+    figures: dict[str, Any] = {"batches": {}, "setting": setting(threads, weights)}
     for size in BATCHES:
-        note(f"batch {size}")
-        batch = histories([LENGTH] * size)
+        note(f"threads: {threads}, batch: {size}")
+        batch = histories(cases, [LENGTH] * size)
         runs: dict[str, Run] = {}
         for name, engine in engines.items():
             try:
@@ -114,42 +123,96 @@ def measure(threads: int, seconds: float, with_compile: bool) -> dict[str, Any]:
             except Exception as error:  # torch.compile wants a C++ compiler, for one
                 note(f"{name} left out: {str(error).splitlines()[0]}")
                 runs.pop(name, None)
-        figures["batches"][size] = turns(runs, seconds)
-
-    mixed = np.random.default_rng(2).integers(1, LENGTH + 1, 64).tolist()
-    special = {
-        "64 histories of 20": (weights, histories([LENGTH] * 64)),
-        "64 histories of 1 to 20": (weights, histories(mixed)),
-        "untrained, 1 of 20": (prior_weights(), histories([LENGTH])),
-        "untrained, 64 of 20": (prior_weights(), histories([LENGTH] * 64)),
-    }
-    figures["special"] = turns(
-        {name: bind(served_tower, fold(of), *batch) for name, (of, batch) in special.items()},
-        seconds,
-    )
-    lengths = (1, 2, 3, 5, 8, 12, 16, 20)
-    for size in (1, 64):
-        figures["lengths"][size] = turns(
-            {str(n): bind(served_tower, fold(weights), *histories([n] * size)) for n in lengths},
-            seconds,
-        )
-    others = [
-        cases.random_weights(0, cases.Architecture(width=m, heads=h, head_dimension=a))
-        for m, h, a in SHAPES
-    ]
-    theirs = [onnx_runtime(other, threads) for other in others]
-    for size in (1, 64):
-        runs = {}
-        batch = histories([LENGTH] * size)
-        for (m, h, a), other, engine in zip(SHAPES, others, theirs, strict=True):
-            runs[f"{m},{h},{a}"] = bind(served_tower, fold(other), *batch)
-            runs[f"onnxruntime {m},{h},{a}"] = engine(batch)
-        figures["shapes"][size] = turns(runs, 2 * seconds)
+        figures["batches"][size] = turns(runs, seconds * len(runs), REST_S if threads > 1 else 0)
     return figures
 
 
-def bind(function: Callable[..., Any], *arguments: Any) -> Run:
-    return lambda: function(*arguments)
+def costs(threads: int, seconds: float, weights: Any) -> dict[str, Any]:
+    """Numpy by length, untrained, and by architecture beside the other runtimes."""
+    import numpy as np
+
+    cases, served = ours()
+    from sidecar.tower.prior import prior_weights
+
+    prior = prior_weights(weights.metadata)
+    mixed = np.random.default_rng(2).integers(1, LENGTH + 1, 64).tolist()
+    note("special cases and lengths")
+    special = {
+        "64 histories of 20": (weights, [LENGTH] * 64),
+        "64 histories of 1 to 20": (weights, mixed),
+        "untrained, 1 of 20": (prior, [LENGTH]),
+        "untrained, 64 of 20": (prior, [LENGTH] * 64),
+    }
+    figures: dict[str, Any] = {"lengths": {}, "shapes": {}}
+    figures["special"] = turns(
+        {name: served(of)(histories(cases, lengths)) for name, (of, lengths) in special.items()},
+        seconds,
+    )
+    for size in (1, 64):
+        figures["lengths"][size] = turns(
+            {str(n): served(weights)(histories(cases, [n] * size)) for n in LENGTHS}, seconds
+        )
+    note("architectures")
+    engines = {}
+    for m, h, a in SHAPES:
+        other = cases.random_weights(0, architecture(cases, [m, h, a]))
+        engines[f"{m}, {h}, {a}"] = {
+            "numpy": served(other),
+            "onnxruntime": onnx_runtime(other, threads, histories(cases, [LENGTH] * 2)),
+            "torch": torch_eager(other),
+        }
+    for size in (1, 64):
+        batch = histories(cases, [LENGTH] * size)
+        figures["shapes"][size] = {
+            name: turns({one: engine(batch) for one, engine in by_name.items()}, seconds / 2)
+            for name, by_name in engines.items()
+        }
+    return figures
+
+
+def ours() -> tuple[Any, Any]:
+    """The tests' random weights and histories, and the engine that is measured."""
+    if str(ROOT) not in sys.path:
+        sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+    from tower import cases
+
+    from sidecar.tower.served import fold, served_tower
+
+    logging.disable(logging.WARNING)
+    warnings.simplefilter("ignore")
+
+    def served(weights: Any) -> Any:
+        folded = fold(weights)
+        return lambda batch: bind(served_tower, folded, *batch)
+
+    return cases, served
+
+
+def histories(cases: Any, lengths: list[int]) -> Any:
+    import numpy as np
+
+    return cases.random_batch(np.random.default_rng(1), lengths, max(lengths), cases.Metadata())
+
+
+def setting(threads: int, weights: Any) -> str:
+    import numpy as np
+    import onnxruntime
+    import torch
+
+    shipped = weights.metadata.architecture
+    lines = Path("/proc/cpuinfo").read_text() if platform.system() == "Linux" else ""
+    field = {
+        k.strip(): v.strip() for k, _, v in (line.partition(":") for line in lines.split("\n"))
+    }
+    kind = f"family {field['cpu family']}, " if "cpu family" in field else ""
+    avx512 = "with" if "avx512f" in field.get("flags", "") else "without"
+    return (
+        f"m, H, A = {shipped.width}, {shipped.heads}, {shipped.head_dimension}; "
+        f"{threads} thread{'s' * (threads > 1)} of {os.cpu_count()} cores, "
+        f"{field.get('model name', platform.processor())} ({kind}{avx512} AVX-512); "
+        f"numpy {np.__version__}, torch {torch.__version__.partition('+')[0]}, "
+        f"ONNX Runtime {onnxruntime.__version__}; load {os.getloadavg()[0]:.1f}"
+    )
 
 
 def check(name: str, found: Any, expected: Any) -> None:
@@ -159,7 +222,7 @@ def check(name: str, found: Any, expected: Any) -> None:
     assert worst <= 1e-5, f"{name} is {worst:.2g} away from torch"
 
 
-def turns(runs: dict[str, Run], seconds: float) -> dict[str, dict[str, float]]:
+def turns(runs: dict[str, Run], seconds: float, rest_s: float = 0.0) -> dict[str, dict[str, float]]:
     """Median, 99th percentile and minimum of each, and the median of its processor time; in µs.
 
     On a machine that is busy with other work the fastest call says most of the code, and the
@@ -182,6 +245,7 @@ def turns(runs: dict[str, Run], seconds: float) -> dict[str, dict[str, float]]:
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         for name, run in runs.items():
+            time.sleep(rest_s)
             for _ in range(repeats[name]):
                 start_cpu = time.process_time_ns()
                 start_ns = time.perf_counter_ns()
@@ -200,132 +264,8 @@ def turns(runs: dict[str, Run], seconds: float) -> dict[str, dict[str, float]]:
     }
 
 
-# --- The other runtimes --------------------------------------------------------------------------
-
-
-def torch_module(weights: Any) -> Any:
-    """The plain form in torch, as one would write it."""
-    import numpy as np
-    import torch
-    from torch.nn.functional import linear, normalize
-
-    class Tower(torch.nn.Module):  # type: ignore[misc]
-        def __init__(self) -> None:
-            super().__init__()
-            self.heads = weights.metadata.architecture.heads
-            self.scale = weights.metadata.architecture.attention_scale
-            for name, tensor in weights.tower.items():
-                self.register_buffer(name, torch.from_numpy(np.copy(tensor)))
-
-        def forward(self, products: Any, events: Any, ages: Any, lengths: Any) -> Any:
-            b, length, _ = products.shape
-            position = torch.arange(length)
-            padding = position >= lengths[:, None]
-            x = linear(torch.cat([products, self.E[events]], -1), self.W_in, self.b_in)
-            q, k, v = (
-                linear(x, w, bias).reshape(b, length, self.heads, -1).transpose(1, 2)
-                for w, bias in ((self.W_q, self.b_q), (self.W_k, self.b_k), (self.W_v, self.b_v))
-            )
-            scores = (q @ k.transpose(-1, -2)) * self.scale
-            attention = torch.softmax(scores.masked_fill(padding[:, None, None], -1e30), -1)
-            mixed = (attention @ v).transpose(1, 2).reshape(b, length, -1)
-            y = x + linear(mixed, self.W_o, self.b_o)
-            rank = (lengths[:, None] - 1 - position).float()
-            recency = self.lambda_age * ages + self.lambda_rank * rank
-            alpha = torch.softmax((self.g.log()[events] - recency).masked_fill(padding, -1e30), -1)
-            c = (alpha[:, None, None] @ attention)[:, :, 0]
-            own = alpha + (self.s[:, None] * c).sum(1)
-            shift = linear((alpha[:, None] @ y)[:, 0], self.W_out, self.b_out)
-            return normalize((own[:, None] @ products)[:, 0] + shift, dim=-1, eps=1e-12), own
-
-    return Tower().eval()
-
-
-def tensors(batch: Any) -> tuple[Any, ...]:
-    import numpy as np
-    import torch
-
-    return tuple(torch.from_numpy(np.ascontiguousarray(part)) for part in batch)
-
-
-def torch_eager(weights: Any) -> Callable[[Any], Run]:
-    import torch
-
-    module = torch_module(weights)
-    return lambda batch: torch.inference_mode()(bind(module, *tensors(batch)))
-
-
-def torch_compiled(weights: Any) -> Callable[[Any], Run]:
-    import torch
-
-    # One compilation for each batch size: what torch.compile is best at.
-    compiled = torch.compile(torch_module(weights), dynamic=False)
-    return lambda batch: torch.inference_mode()(bind(compiled, *tensors(batch)))
-
-
-def onnx_runtime(weights: Any, threads: int) -> Callable[[Any], Run]:
-    import onnxruntime
-    import torch
-    from tower import cases
-
-    example = tensors(cases.random_batch(__import__("numpy").random.default_rng(0), [20, 20], 20,
-                                         weights.metadata))  # fmt: skip
-    b, length = torch.export.Dim("b", min=1, max=4096), torch.export.Dim("l", min=1, max=1000)
-    shapes = ({0: b, 1: length},) * 3 + ({0: b},)
-    with tempfile.TemporaryDirectory() as folder:
-        path = f"{folder}/tower.onnx"
-        with redirect_stdout(StringIO()), redirect_stderr(StringIO()):
-            program = torch.onnx.export(
-                torch_module(weights), example, dynamo=True, verbose=False, dynamic_shapes=shapes
-            )
-            program.save(path)
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
-        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    names = [one.name for one in session.get_inputs()]
-    return lambda batch: bind(session.run, None, dict(zip(names, batch, strict=True)))
-
-
-# --- Printing ------------------------------------------------------------------------------------
-
-
 def note(text: str) -> None:
     print(f"  {text}", file=sys.stderr, flush=True)
-
-
-def show(threads: int, figures: dict[str, Any]) -> None:
-    for line in lines(threads, figures):
-        print(line)
-    print(flush=True)
-
-
-def lines(threads: int, figures: dict[str, Any]) -> Iterator[str]:
-    """Tables in Markdown; microseconds."""
-    yield f"### {threads} thread{'s' * (threads > 1)}\n"
-    yield "| histories of 20 | runtime | median µs | p99 µs | fastest µs | times numpy: median | fastest |"
-    yield "|---|---|---|---|---|---|---|"
-    for size, by_name in figures["batches"].items():
-        for name, of in by_name.items():
-            cells = [f"{of[key]:.0f}" for key in ("median", "p99", "min")]
-            cells += [f"{of[key] / by_name['numpy'][key]:.2f}" for key in ("median", "min")]
-            yield f"| {size} | {name} | {' | '.join(cells)} |"
-    yield "\n| numpy on | median µs | p99 µs | fastest µs |\n|---|---|---|---|"
-    for name, of in figures["special"].items():
-        yield f"| {name} | {of['median']:.0f} | {of['p99']:.0f} | {of['min']:.0f} |"
-    alone, many = (figures["lengths"][size] for size in ("1", "64"))
-    yield "\n| interactions | alone, fastest µs | 64 together, fastest µs |\n|---|---|---|"
-    for name in alone:
-        yield f"| {name} | {alone[name]['min']:.0f} | {many[name]['min']:.0f} |"
-    alone, many = (figures["shapes"][size] for size in ("1", "64"))
-    yield "\n| m, H, A | alone, fastest µs | ONNX Runtime | 64 together | ONNX Runtime |"
-    yield "|---|---|---|---|---|"
-    for name in (name for name in alone if "onnx" not in name):
-        cells = []
-        for by_name in (alone, many):
-            ours, theirs = by_name[name]["min"], by_name[f"onnxruntime {name}"]["min"]
-            cells += [f"{ours:.0f}", f"{theirs / ours:.2f} times"]
-        yield f"| {name} | {' | '.join(cells)} |"
 
 
 if __name__ == "__main__":

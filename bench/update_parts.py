@@ -15,14 +15,19 @@ import time
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
+# They pin numpy's OpenBLAS to another processor's kernels, which is not what users run.
+for _pinning in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"):
+    os.environ.pop(_pinning, None)
 
+# First of all: numpy takes as many threads as a running sidecar gives it, which is one.
+import sidecar.cli  # noqa: E402, F401, I001
 import numpy as np  # noqa: E402
 
 from sidecar.contract.messages import REASONS  # noqa: E402
@@ -34,6 +39,7 @@ from sidecar.embedded.queue import create_queue  # noqa: E402
 from sidecar.embedded.servers import AWS_ENVIRONMENT, Servers, running  # noqa: E402
 from sidecar.resources import mapping  # noqa: E402
 from sidecar.tower.load import Tower, check_tower  # noqa: E402
+from sidecar.tower.plain import user_tower  # noqa: E402
 from sidecar.tower.prior import prior_weights  # noqa: E402
 from sidecar.updates.envelopes import Outgoing, Received  # noqa: E402
 from sidecar.updates.sqs import Queue  # noqa: E402
@@ -57,8 +63,19 @@ def servers() -> Iterator[Servers]:
 
 
 def tower() -> Tower:
-    """The untrained tower in its shipped size: it costs what a trained one does."""
-    return check_tower(prior_weights())
+    """A tower in the shipped size with every term in use, as after training: the untrained one
+    leaves attention and shift out, and costs a tenth."""
+    weights, rng = prior_weights(), np.random.default_rng(0)
+    used = {
+        name: rng.normal(0, 0.05, weights.tower[name].shape).astype(np.float32)
+        for name in ("s", "W_out", "b_out", "b_q")
+    }
+    tensors, golden = {**weights.tower, **used}, weights.golden
+    users = user_tower(
+        tensors, weights.metadata.architecture,
+        golden.products, golden.events, golden.ages, golden.lengths,
+    )  # fmt: skip
+    return check_tower(replace(weights, tower=tensors, golden=replace(golden, users=users)))
 
 
 def parts(elasticsearch_url: str, products: int = 1000) -> tuple[Users, ProductVectors]:

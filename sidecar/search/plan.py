@@ -214,7 +214,9 @@ class Planner:
         if impact <= 0:
             return left("bypassed", "impact_zero", body, edit)
         strength = boost(impact, known.pin.evidence, self.settings)
-        taste = Taste(known.pin.vector_json, strength, known.pin.calibration)
+        taste = Taste(
+            known.pin.vector_json, strength, known.pin.calibration, known.pin.product_space
+        )
         text = personalise(body, kind, taste, self.settings, edit).encode()
         deadline.left()
         return Plan(

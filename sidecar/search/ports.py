@@ -68,11 +68,14 @@ class Pin(NamedTuple):
         Empty when page 1 was not personalised.
     evidence : float
     calibration : Calibration
+    product_space : str
+        Of the vector: only products of the same space are ranked by it.
     """
 
     vector_json: str
     evidence: float
     calibration: Calibration
+    product_space: str
 
 
 #: A shopper by id, within so many seconds; ``None`` for an unknown one. Raises SidecarError.

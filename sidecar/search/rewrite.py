@@ -12,7 +12,7 @@ from typing import NamedTuple
 from sidecar.contract.schema import Calibration
 from sidecar.search.decision import Kind
 from sidecar.search.jsontext import ObjectText, insertion, splice
-from sidecar.search.script import blend_source, cosine_source
+from sidecar.search.script import blend_source, cosine_source, in_space, is_plain
 from sidecar.search.settings import SearchSettings
 
 Edit = tuple[int, int, str]
@@ -28,11 +28,14 @@ class Taste(NamedTuple):
     boost : float
         ``a`` of ``score x (1 + a u)``.
     calibration : Calibration
+    product_space : str
+        Products of another space count as without a vector.
     """
 
     vector_json: str
     boost: float
     calibration: Calibration
+    product_space: str
 
 
 def personalise(
@@ -102,7 +105,7 @@ def _cut(body: ObjectText, edit: Edit | None) -> tuple[list[Edit], int]:
 def _wrapped(query: str, taste: Taste, settings: SearchSettings) -> str:
     if settings.formula == "cosine":
         source = _quoted(cosine_source(settings.vector_field))
-        parameters = f'{{"user_vector":{taste.vector_json}}}'
+        parameters = f'{{"user_vector":{taste.vector_json},{_space(taste.product_space)}}}'
     else:
         source = _quoted(blend_source(settings.vector_field))
         parameters = _parameters(taste)
@@ -113,9 +116,10 @@ def _wrapped(query: str, taste: Taste, settings: SearchSettings) -> str:
 def _nearest(query: str, taste: Taste, settings: SearchSettings) -> str:
     # The clause adds to the score of the nearest and asks nothing of the others: the hits stay.
     # As its filter, the query sees to it that the nearest are among the matches.
+    among = f'{{"bool":{{"filter":[{query},{_in_space(taste.product_space)}]}}}}'
     clause = (
         f'{{"knn":{{"field":"{settings.vector_field}","query_vector":{taste.vector_json},'
-        f'"num_candidates":{settings.window},"filter":{query},"boost":{taste.boost:.9g}}}}}'
+        f'"num_candidates":{settings.window},"filter":{among},"boost":{taste.boost:.9g}}}}}'
     )
     return f'"query":{{"bool":{{"must":[{query}],"should":[{clause}]}}}}'
 
@@ -137,8 +141,18 @@ def _parameters(taste: Taste) -> str:
     # A product without a vector gets the middle: neither first nor last for lack of one.
     return (
         f'{{"v":{taste.vector_json},"a":{a:.9g},"neutral":{1 + a / 2:.9g},'
-        f'"lo":{calibration.lo:.9g},"hi":{calibration.hi:.9g}}}'
+        f'"lo":{calibration.lo:.9g},"hi":{calibration.hi:.9g},{_space(taste.product_space)}}}'
     )
+
+
+@lru_cache(maxsize=8)
+def _space(space: str) -> str:
+    return f'"space":{json.dumps(space)},"plain":{json.dumps(is_plain(space))}'
+
+
+@lru_cache(maxsize=8)
+def _in_space(space: str) -> str:
+    return json.dumps(in_space(space), separators=(",", ":"))
 
 
 @lru_cache(maxsize=8)

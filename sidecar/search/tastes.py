@@ -91,7 +91,7 @@ class Tastes:
             return Known(None, "expired")
         if shopper.product_space != model.product_space:
             return Known(None, "other_space")
-        return Known(Pin(vector_json, shopper.evidence, model.calibration))
+        return Known(Pin(vector_json, shopper.evidence, model.calibration, model.product_space))
 
     def pinned(self, key: str, customer_id: str, deadline: Deadline) -> Known:
         """What page 1 used; the newest taste where that is not known."""
@@ -110,7 +110,8 @@ class Tastes:
         """Remember what page 1 used; ``None``: it was not personalised."""
         model = self._model()
         if self._pins is not None and model is not None:
-            self._pins.put(key, customer_id, pin or Pin("", 0.0, model.calibration))
+            nothing = Pin("", 0.0, model.calibration, model.product_space)
+            self._pins.put(key, customer_id, pin or nothing)
 
     def _shopper(self, customer_id: str, deadline: Deadline) -> tuple[Shopper, str] | None:
         cached = self._cache.get(customer_id)

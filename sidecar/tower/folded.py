@@ -23,11 +23,12 @@ class Folded(NamedTuple):
     x_is_key: bool  # queries and keys are one matrix for each head: what is cheaper for m <= 2A
     W_qk: F32  # (m, Hm): x to what a head compares with x itself; else (m, 2HA): queries and keys
     b_qk: F32 | None  # (Hm,) or (2HA,); None when b_q is 0
+    W_qk_bias: F32  # (m + 1, Hm) or (m + 1, 2HA): W_qk, and b_qk as its last row
     g: F32  # (T,), the largest is 1: a softmax does not see the scale
     log_g: F32  # (T,)
     lambda_age: float
     lambda_rank: float
-    rank_factor: F32  # (1000,): exp(-lambda_rank * rank), ending with rank 0
+    rank_factor: F32  # (2000,): exp(-lambda_rank * rank) of rank 999 to 0, and zeros beyond
     mix: F32  # (1 + H,): 1 for the mean, s for what each head pooled
     inner: F32  # ((1 + H) m, m): pooled x, plain and by head, to y
     W_out: F32  # (m, D)
@@ -74,11 +75,12 @@ def _fold(weights: Weights) -> Folded:
         x_is_key=x_is_key,
         W_qk=_f32(qk.T),
         b_qk=_f32(b_qk) if b_q.any() else None,
+        W_qk_bias=_f32(np.concatenate([qk.T, b_qk[None]])),
         g=_f32(t["g"] / t["g"].max()),
         log_g=_f32(np.log(t["g"])),
         lambda_age=float(t["lambda_age"]),
         lambda_rank=float(t["lambda_rank"]),
-        rank_factor=_f32(np.exp(-t["lambda_rank"] * rank)),
+        rank_factor=_f32(np.append(np.exp(-t["lambda_rank"] * rank), np.zeros(LONGEST))),
         mix=_f32(np.concatenate([[1.0], t["s"]])),
         inner=_f32(np.concatenate([m.T for m in (np.eye(a.width), *value_out)])),
         W_out=_f32(t["W_out"].T),

@@ -55,6 +55,14 @@ class File(NamedTuple):
     inode: int
 
 
+def leaves(path: Path) -> Path | None:
+    """Where a symbolic link points to, if that is outside of the folder that it lies in."""
+    if not path.is_symlink():
+        return None
+    target = path.resolve()
+    return None if target.is_relative_to(path.parent.resolve()) else target
+
+
 class WeightsFolder:
     """A folder that is watched; or a single file, for which nothing is written anywhere.
 
@@ -101,12 +109,8 @@ class WeightsFolder:
     def _check_inside(self, path: Path) -> None:
         # A link may only point within the folder: who may write a link there could otherwise have
         # any file of the machine opened.
-        if not self.is_file and path.is_symlink():
-            target = path.resolve()
-            if not target.is_relative_to(self.path.resolve()):
-                raise WeightsError(
-                    str(path), f"a symbolic link that leaves the folder, to {target}"
-                )
+        if not self.is_file and (target := leaves(path)) is not None:
+            raise WeightsError(str(path), f"a symbolic link that leaves the folder, to {target}")
 
     def read_record(self) -> Record:
         """What is on record; an empty record if there is none, or none that can be read."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,17 +43,22 @@ def to_batch(
     dimension, max_interactions : int
         D and L.
     """
-    known: Any = vocabulary.weights
-    used = [[i for i in h if i.product_id in vectors and i.event in known] for h in histories]
+    types = {name: position for position, name in enumerate(vocabulary.weights)}
+    used = [[i for i in h if i.product_id in vectors and i.event in types] for h in histories]
     shape = (len(histories), max_interactions)
     products = np.zeros((*shape, dimension), np.float32)
     events = np.zeros(shape, np.intp)
     ages = np.zeros(shape, np.float32)
     for row, (kept, history) in enumerate(zip(used, histories, strict=True)):
-        for column, interaction in enumerate(kept):
-            products[row, column] = vectors[interaction.product_id]
-            events[row, column] = vocabulary.index(interaction.event)
-            # The softmax does not see a constant, so the newest with a vector or without is one.
-            ages[row, column] = (history[-1].occurred_at - interaction.occurred_at) / HOUR
+        if not kept:
+            continue
+        n = len(kept)
+        # One call for a history: one for each interaction takes as long as the tower itself.
+        flat = products[row, :n].reshape(-1)  # a view
+        np.concatenate([vectors[i.product_id] for i in kept], out=flat)
+        events[row, :n] = [types[i.event] for i in kept]
+        # The softmax does not see a constant, so the newest with a vector or without is one.
+        newest = history[-1].occurred_at
+        ages[row, :n] = [(newest - i.occurred_at) / HOUR for i in kept]
     lengths = np.array([len(kept) for kept in used], np.intp)
     return Batch(products, events, ages, lengths, used)

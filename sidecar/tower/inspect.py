@@ -13,6 +13,7 @@ from sidecar.contract.errors import WeightsError
 from sidecar.contract.header import open_regular, read_header
 from sidecar.contract.schema import dump_metadata
 from sidecar.contract.weights import Weights, read_weights
+from sidecar.tower.folder import leaves
 from sidecar.tower.load import GOLDEN_TOLERANCE, check_tower, golden_error
 from sidecar.tower.served import fold
 
@@ -87,6 +88,9 @@ def inspect_weights(path: str | Path) -> Inspection:
         weights = read_weights(name)
         rows = _rows(weights)
         facts = _facts(weights)
+        if (target := leaves(Path(path))) is not None:
+            facts.append(("link", f"to {target}: copy the file itself into a weights folder, "
+                          "which refuses links that leave it"))  # fmt: skip
         check_tower(weights, name)
     except WeightsError as error:
         return Inspection(name, rows, _short(facts), error.reason)

@@ -306,7 +306,7 @@ class WeightsStore:
     # --- The thread -----------------------------------------------------------------------------
 
     def _start(self) -> None:
-        # With the first use after a fork, whatever it is: an idle worker must follow too.
+        # With the first use, whatever it is.
         if self._thread is not None or not self._watch:
             return
         with self._lock:
@@ -328,7 +328,11 @@ class WeightsStore:
 
     def _after_fork(self) -> None:
         # Threads do not survive a fork, and a lock that one of them held would stay locked.
+        watched = self._thread is not None
         self._lock, self._stop, self._thread = threading.RLock(), threading.Event(), None
+        if watched:
+            # At once: an idle worker's first request must not meet the weights of long ago.
+            self._start()
 
 
 def _reset_after_fork(store: WeightsStore) -> None:

@@ -119,13 +119,15 @@ class BatchHandler:
     def handle(self, messages: Sequence[Received]) -> Handled:
         """Store what can be stored. Raises nothing that a message or a server could cause."""
         handled = Handled()
-        parsed = self._parse(messages, handled)
+        # Taken once: weights are exchanged between two batches.
+        tower = self._tower_of()
+        parsed = self._parse(messages, tower, handled)
         changes = group(parsed)
         open_: set[int] = set().union(*(change.owners for change in changes.values()))
         refused: dict[int, str] = {}
         forgotten: dict[str, int] = {}
         try:
-            changes = self._store(changes, refused, forgotten)
+            changes = self._store(changes, tower, refused, forgotten)
         except (UnreachableError, RefusedError) as error:
             handled.fault = error
             self._metrics.faults.labels("elasticsearch").inc()
@@ -151,12 +153,12 @@ class BatchHandler:
                 self._on_accepted(accepted)
         return handled
 
-    def _parse(self, messages: Sequence[Received], handled: Handled) -> dict[int, ParsedMessage]:
+    def _parse(
+        self, messages: Sequence[Received], tower: Tower, handled: Handled
+    ) -> dict[int, ParsedMessage]:
         parsed = {}
         # Weights that were dropped in meanwhile may know other events.
-        vocabulary = self._vocabulary.with_events(
-            self._tower_of().weights.metadata.vocabulary.weights
-        )
+        vocabulary = self._vocabulary.with_events(tower.weights.metadata.vocabulary.weights)
         for position, message in enumerate(messages):
             try:
                 parsed[position] = parse_message(
@@ -170,7 +172,11 @@ class BatchHandler:
         return parsed
 
     def _store(
-        self, changes: dict[str, Change], refused: dict[int, str], forgotten: dict[str, int]
+        self,
+        changes: dict[str, Change],
+        tower: Tower,
+        refused: dict[int, str],
+        forgotten: dict[str, int],
     ) -> dict[str, Change]:
         """Write all changes; returns those that are still to be written.
 
@@ -189,14 +195,17 @@ class BatchHandler:
             for _ in range(self._conflict_attempts):
                 if not some:
                     break
-                some = self._attempt(some, refused, forgotten)
+                some = self._attempt(some, tower, refused, forgotten)
             left |= some
         return left
 
     def _attempt(
-        self, changes: dict[str, Change], refused: dict[int, str], forgotten: dict[str, int]
+        self,
+        changes: dict[str, Change],
+        tower: Tower,
+        refused: dict[int, str],
+        forgotten: dict[str, int],
     ) -> dict[str, Change]:
-        tower = self._tower_of()
         stored = self._read(changes)
         forgotten.update(
             (one, forgotten_until(user)) for one, user in stored.items() if user.forgotten_at

@@ -67,7 +67,8 @@ def rebuild(
     """Make the vectors of all shoppers again that other weights made.
 
     What is done no longer matches the query, so that a run that was stopped, or killed, goes on
-    where it was. Consumers may run at the same time.
+    where it was. Consumers may run at the same time. Weights that are exchanged meanwhile are
+    followed.
 
     Parameters
     ----------
@@ -93,21 +94,26 @@ def rebuild(
         raise ConfigError("rate", rate, f"{SLOWEST:g} shoppers in a second, or more")
     stop = stop or threading.Event()
     recompute = Recompute(users, products, tower_of)
-    query = query or outdated(tower_of().weights)
-    ids = (user.customer_id for user in users.scan(query, fields=()))
     written = current = 0
     started = time.monotonic()
-    for page in pages(ids, PAGE):
-        if stop.is_set():
-            return Rebuilt(written, current, finished=False)
-        result = with_patience(lambda page=page: recompute.run(page), stop)  # type: ignore[misc]
-        written += result.written
-        current += result.current
-        progress(written + current)
-        ahead = (written + current) / rate - (time.monotonic() - started)
-        if ahead > 0:
-            pause(ahead, stop)
-    return Rebuilt(written, current, finished=True)
+    weights = tower_of().weights
+    while True:
+        chosen = query or outdated(weights)
+        ids = (user.customer_id for user in users.scan(chosen, fields=()))
+        for page in pages(ids, PAGE):
+            if stop.is_set():
+                return Rebuilt(written, current, finished=False)
+            result = with_patience(lambda page=page: recompute.run(page), stop)  # type: ignore[misc]
+            written += result.written
+            current += result.current
+            progress(written + current)
+            ahead = (written + current) / rate - (time.monotonic() - started)
+            if ahead > 0:
+                pause(ahead, stop)
+        before, weights = weights, tower_of().weights
+        if query is not None or weights.fingerprint == before.fingerprint:
+            return Rebuilt(written, current, finished=True)
+        # Weights were exchanged meanwhile: what was made before that is out of date again.
 
 
 def with_patience(work: Callable[[], Recomputed], stop: threading.Event) -> Recomputed:

@@ -66,16 +66,16 @@ class Recompute:
         UnreachableError, RefusedError
         """
         written = 0
+        tower = self._tower_of()
         left = list(customer_ids)
         for _ in range(_ATTEMPTS):
             if not left:
                 break
-            left, stored = self._attempt(left)
+            left, stored = self._attempt(left, tower)
             written += stored
         return Recomputed(written, len(customer_ids) - written - len(left))
 
-    def _attempt(self, customer_ids: list[str]) -> tuple[list[str], int]:
-        tower = self._tower_of()
+    def _attempt(self, customer_ids: list[str], tower: Tower) -> tuple[list[str], int]:
         metadata = tower.weights.metadata
         stored = self._users.get_many(customer_ids, vectors=False)
         after = {

@@ -99,10 +99,12 @@ class Comparison:
     def _rewritten(self, body: str, vector: F32, evidence: float, impact: float) -> str:
         parsed = parse_object(body.encode())
         kind = classify({}, parsed, self._settings).kind
+        weights = self._tower_of().weights
         taste = Taste(
             encode_vector(vector),
             boost(impact, evidence, self._settings),
-            self._tower_of().weights.metadata.calibration,
+            weights.metadata.calibration,
+            weights.product_space,
         )
         return personalise(parsed, kind, taste, self._settings)
 

@@ -30,6 +30,7 @@ class StoredPins:
                 "evidence": pin.evidence,
                 "lo": calibration.lo,
                 "hi": calibration.hi,
+                "space": pin.product_space,
             },
         )
 
@@ -45,6 +46,7 @@ class StoredPins:
             return None
         try:
             calibration = Calibration(float(found["lo"]), float(found["hi"]))
-            return Pin(str(found["vector"]), float(found["evidence"]), calibration)
+            space = str(found["space"])
+            return Pin(str(found["vector"]), float(found["evidence"]), calibration, space)
         except (KeyError, TypeError, ValueError, ConfigError):
             return None  # written by another release

@@ -14,6 +14,7 @@ from sidecar.contract.history import is_expired
 from sidecar.contract.weights import F32
 from sidecar.elastic.indices import VECTOR_FIELD
 from sidecar.elastic.users import User, encode_vector
+from sidecar.search.script import in_space
 from sidecar.tower.load import Tower
 from sidecar.web.diversity import mmr
 from sidecar.web.explore import explored_before, interleave, seed
@@ -93,7 +94,7 @@ class Recommender:
         excluded = _excluded(user, wanted)
         if refused or user is None or user.vector is None:
             return self._fallback(wanted, excluded, refused)
-        answer = self._near(user.customer_id, user.vector, wanted, excluded)
+        answer = self._near(user.customer_id, user.vector, user.product_space, wanted, excluded)
         return Recommended(answer, "recommended", "taste")
 
     def similar(self, product_id: str, wanted: Wanted) -> Recommended | None:
@@ -108,7 +109,7 @@ class Recommender:
         user = self._users.get(wanted.customer_id) if wanted.customer_id else None
         excluded = [*_excluded(user, wanted), product_id]
         if vector is not None:
-            answer = self._near(product_id, vector, wanted, excluded)
+            answer = self._near(product_id, vector, space, wanted, excluded)
             return Recommended(answer, "recommended", "similar")
         if product_id not in self._documents.get([product_id]):
             return None
@@ -147,12 +148,16 @@ class Recommender:
             return "expired"
         return "" if user.product_space == weights.product_space else "other_space"
 
-    def _near(self, name: str, vector: F32, wanted: Wanted, excluded: list[str]) -> dict[str, Any]:
+    def _near(
+        self, name: str, vector: F32, space: str, wanted: Wanted, excluded: list[str]
+    ) -> dict[str, Any]:
         if wanted.explore > 0:
-            return self._exploring(name, vector, wanted, excluded)
-        return self._nearest(vector, wanted, excluded)
+            return self._exploring(name, vector, space, wanted, excluded)
+        return self._nearest(vector, space, wanted, excluded)
 
-    def _nearest(self, vector: F32, wanted: Wanted, excluded: list[str]) -> dict[str, Any]:
+    def _nearest(
+        self, vector: F32, space: str, wanted: Wanted, excluded: list[str]
+    ) -> dict[str, Any]:
         page = _page(wanted)
         if wanted.diversity > 0:
             # The same candidates for every page, so that the pages are cut from one order.
@@ -165,8 +170,9 @@ class Recommender:
             "num_candidates": max(depth, _CANDIDATES),
         }
         conditions = _conditions(wanted, excluded)
-        if conditions:
-            knn["filter"] = {"bool": conditions}
+        # While `trainer vectorize` exchanges vectors, those of another space mean nothing here.
+        conditions["filter"] = [*conditions.get("filter", []), in_space(space)]
+        knn["filter"] = {"bool": conditions}
         answer = self._documents.search(page | {"knn": knn})
         if wanted.diversity > 0:
             answer["hits"]["hits"] = self._diverse(answer["hits"]["hits"], vector, wanted)
@@ -182,12 +188,12 @@ class Recommender:
         return [hits[row] for row in order[wanted.start :]]
 
     def _exploring(
-        self, name: str, vector: F32, wanted: Wanted, excluded: list[str]
+        self, name: str, vector: F32, space: str, wanted: Wanted, excluded: list[str]
     ) -> dict[str, Any]:
         """The nearest, with a share of slots for the rest of the shop, drawn anew each day for
         each shopper (or product)."""
         whole = replace(wanted, start=0, size=MAX_DEPTH)
-        answer = self._nearest(vector, whole, excluded)
+        answer = self._nearest(vector, space, whole, excluded)
         near = answer["hits"]["hits"]
         drawn = {
             "query": {"bool": _conditions(wanted, [*excluded, *(hit["_id"] for hit in near)])},

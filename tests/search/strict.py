@@ -11,7 +11,8 @@ from typing import Any
 
 from sidecar.search.body_keys import BODY_KEYS
 
-BLEND_PARAMETERS = {"v", "a", "neutral", "lo", "hi"}
+NUMBERS = {"a", "neutral", "lo", "hi"}
+BLEND_PARAMETERS = NUMBERS | {"v", "space", "plain"}
 
 
 def refusals(
@@ -91,9 +92,11 @@ def _script_score(found: dict[str, Any]) -> list[str]:
     params = found["script"]["params"]
     if set(params) != BLEND_PARAMETERS:
         wrong.append("parameters")
-    numbers = [*params["v"], *(params[key] for key in BLEND_PARAMETERS - {"v"})]
+    numbers = [*params["v"], *(params[key] for key in NUMBERS)]
     if not all(isinstance(n, int | float) and math.isfinite(n) for n in numbers):
         wrong.append("a parameter is not a finite number")
+    if not isinstance(params["space"], str) or not isinstance(params["plain"], bool):
+        wrong.append("a parameter is of another type")
     if len(params["v"]) != 384 or not any(params["v"]):
         wrong.append("the vector has another size, or is zero")
     if not params["a"] >= 0 or not params["neutral"] >= 1 or not params["lo"] < params["hi"]:

@@ -11,13 +11,13 @@ from sidecar.search.proxy import Proxy
 from sidecar.search.script import encode_vector
 from sidecar.search.upstream import Upstream
 
-from .fakes import World, shopper, unit
+from .fakes import SPACE, World, shopper, unit
 from .rows import ROWS, Row
 from .stub import Stub
 from .test_rewrite import SOURCE
 from .wsgi import call
 
-PARAMS = f'{{"v":{encode_vector(unit(1))},"a":0.8,"neutral":1.4,"lo":0,"hi":1}}'
+PARAMS = f'{{"v":{encode_vector(unit(1))},"a":0.8,"neutral":1.4,"lo":0,"hi":1,"space":"{SPACE}","plain":true}}'
 SCRIPT = f'{{"source":"{SOURCE}","params":{PARAMS}}}'
 RESCORE = (
     '"rescore":{"window_size":500,"query":{"rescore_query":{"script_score":'

@@ -146,7 +146,7 @@ def pages(client: Elasticsearch, unique: str) -> Iterator[Callable[..., Pages]]:
     client.options(ignore_status=404).indices.delete(index=f"{unique}-pages")
 
 
-PIN = Pin("[0.1,0.2]", 3.5, Calibration(-0.1, 0.9))
+PIN = Pin("[0.1,0.2]", 3.5, Calibration(-0.1, 0.9), "a-model")
 
 
 @pytest.mark.servers

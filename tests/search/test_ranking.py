@@ -158,6 +158,34 @@ def test_in_a_large_catalogue_the_nearest_come_first(shop: Shop) -> None:
     assert pages == ranked
 
 
+def test_products_of_another_space_count_as_without_a_vector(shop: Shop) -> None:
+    """While `trainer vectorize` exchanges the vectors, half of them are of other weights."""
+    shop.likes("c1", 5)
+    shop.client.indices.put_mapping(
+        index=shop.index, properties={"embedding_model": {"type": "keyword"}}
+    )
+    for product, space in (("5", "space+5f0c"), ("6", "space")):
+        shop.client.update(index=shop.index, id=product, doc={"embedding_model": space})
+    shop.client.indices.refresh(index=shop.index)
+    cosine = float(unit(5) @ unit(6))
+    a = 2.0 * 0.5 * 8 / (8 + 2)
+    browsed = dict(shop.hits(shop.replica(), {"size": COUNT}))
+    assert browsed["5"] == browsed["7"] == pytest.approx(1 + a / 2, abs=1e-4)
+    u = min(max((cosine + 0.2) / 0.6, 0.0), 1.0)
+    assert browsed["6"] == pytest.approx(1 + a * u, abs=1e-4)
+    text = {"query": {"match": {"name": "shoe"}}, "size": COUNT}
+    plain = dict(shop.hits(shop.replica(), text, "nobody"))
+    found = dict(shop.hits(shop.replica(), text))
+    assert found["5"] == pytest.approx(plain["5"] * (1 + a / 2), rel=1e-4)
+    found = dict(shop.hits(shop.replica(formula="cosine"), {"size": COUNT}))
+    assert found["5"] == 1.0
+    assert found["6"] == pytest.approx(cosine + 1.0, abs=1e-4)
+    nearest = shop.hits(shop.replica(browse_limit=COUNT - 1, window=10), {"size": COUNT})
+    with_vector = [i for i in range(COUNT) if i % 8 != 7 and i != 5]
+    expected = sorted(with_vector, key=lambda i: -float(unit(5) @ unit(i)))[:10]
+    assert [i for i, _ in nearest[:10]] == [str(i) for i in expected]
+
+
 def test_the_fallback(shop: Shop) -> None:
     shop.likes("old", 5, age_s=49 * 3600)
     proxy = shop.replica(fallback_sort='[{"popularity":"desc"}]')

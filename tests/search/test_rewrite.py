@@ -14,16 +14,18 @@ from sidecar.search.rewrite import Taste, add_sort, personalise, without_block
 from sidecar.search.script import encode_vector
 from sidecar.search.settings import SearchSettings
 
-TASTE = Taste("[0.5,-0.5]", 0.8, Calibration(0.1, 0.6))
+TASTE = Taste("[0.5,-0.5]", 0.8, Calibration(0.1, 0.6), "a-model")
 SETTINGS = SearchSettings(fallback_sort='[{"popularity":"desc"}]')
 SOURCE = (
     "if (!doc.containsKey('product_vector') || doc['product_vector'].empty) "
     "return params.neutral; "
+    "if (doc.containsKey('embedding_model') && !doc['embedding_model'].empty "
+    "? !doc['embedding_model'].value.equals(params.space) : !params.plain) return params.neutral; "
     "double c = cosineSimilarity(params.v, 'product_vector'); "
     "return 1.0 + params.a * Math.max(0.0, Math.min(1.0, (c - params.lo) / "
     "(params.hi - params.lo)));"
 )
-PARAMS = '{"v":[0.5,-0.5],"a":0.8,"neutral":1.4,"lo":0.1,"hi":0.6}'
+PARAMS = '{"v":[0.5,-0.5],"a":0.8,"neutral":1.4,"lo":0.1,"hi":0.6,"space":"a-model","plain":true}'
 SCRIPT = f'{{"source":"{SOURCE}","params":{PARAMS}}}'
 RESCORE = (
     '"rescore":{"window_size":500,"query":{"rescore_query":{"script_score":'
@@ -69,12 +71,27 @@ def test_browse(body: str, expected: str) -> None:
     assert personalise(parsed, "browse", TASTE, SETTINGS, edit) == expected
 
 
-def test_browse_in_a_large_catalogue() -> None:
+UNNAMED = '{"bool":{"must_not":{"exists":{"field":"embedding_model"}}}}'
+
+
+@pytest.mark.parametrize(
+    ("space", "among"),
+    [
+        (
+            "a-model",
+            '{"bool":{"should":[{"term":{"embedding_model":"a-model"}},' + UNNAMED + "]}}",
+        ),
+        ("a-model+5f0c", '{"term":{"embedding_model":"a-model+5f0c"}}'),
+    ],
+)
+def test_browse_in_a_large_catalogue(space: str, among: str) -> None:
     query = '{"bool":{"filter":{"term":{"c":"x"}}}}'
     body = parse_object(f'{{"query":{query},"size":3}}'.encode())
-    assert personalise(body, "nearest", TASTE, SETTINGS) == (
+    found = personalise(body, "nearest", TASTE._replace(product_space=space), SETTINGS)
+    assert found == (
         f'{{"query":{{"bool":{{"must":[{query}],"should":[{{"knn":{{"field":"product_vector",'
-        f'"query_vector":[0.5,-0.5],"num_candidates":500,"filter":{query},"boost":0.8}}}}]}}}}'
+        f'"query_vector":[0.5,-0.5],"num_candidates":500,'
+        f'"filter":{{"bool":{{"filter":[{query},{among}]}}}},"boost":0.8}}}}]}}}}'
         ',"size":3}'
     )
 
@@ -109,8 +126,11 @@ def test_cosine_is_the_articles_score() -> None:
     script = sent["query"]["script_score"]["script"]
     assert script == {
         "source": "if (!doc.containsKey('product_vector') || doc['product_vector'].empty) "
-        "return 1.0; return cosineSimilarity(params.user_vector, 'product_vector') + 1.0;",
-        "params": {"user_vector": [0.5, -0.5]},
+        "return 1.0; "
+        "if (doc.containsKey('embedding_model') && !doc['embedding_model'].empty "
+        "? !doc['embedding_model'].value.equals(params.space) : !params.plain) return 1.0; "
+        "return cosineSimilarity(params.user_vector, 'product_vector') + 1.0;",
+        "params": {"user_vector": [0.5, -0.5], "space": "a-model", "plain": True},
     }
 
 

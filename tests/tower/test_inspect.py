@@ -62,3 +62,16 @@ def test_no_weights_at_all(tmp_path: Path) -> None:
     assert not found.rows
     assert "pickle" in found.reason
     assert "no such file" in inspect_weights(tmp_path / "missing").reason
+
+
+def test_a_link_is_shown_as_what_a_folder_makes_of_it(tmp_path: Path) -> None:
+    write_weights(tmp_path / "made" / "w.safetensors", cases.random_weights(1))
+    inside, outside = tmp_path / "inside.safetensors", tmp_path / "made" / "outside.safetensors"
+    inside.symlink_to("made/w.safetensors")
+    outside.symlink_to("../inside.safetensors")
+    assert "link" not in dict(inspect_weights(inside).facts)
+    assert "link" not in dict(inspect_weights(outside).facts), "it comes back into its folder"
+    (tmp_path / "other").mkdir()
+    elsewhere = tmp_path / "other" / "w.safetensors"
+    elsewhere.symlink_to("../made/w.safetensors")
+    assert "refuses links that leave it" in dict(inspect_weights(elsewhere).facts)["link"]

@@ -111,6 +111,36 @@ def test_every_forked_worker_notices(folder: Path, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
+IDLE = """
+import os, sys, time
+from sidecar.contract.weights import read_weights, write_weights
+from sidecar.tower.store import WeightsStore
+
+folder, new = sys.argv[1:]
+expected = read_weights(new).fingerprint
+store = WeightsStore(folder, poll_s=0.05)
+store.current
+child = os.fork()
+if child == 0:
+    time.sleep(3)  # no request comes
+    os._exit(0 if store.current.weights.fingerprint == expected else 1)
+write_weights(folder + "/new.safetensors", read_weights(new))
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+def test_an_idle_worker_notices_too(folder: Path, tmp_path: Path) -> None:
+    """Its first request must not meet the old weights, and write a vector of theirs."""
+    drop(folder / "a.safetensors", A)
+    new = drop(tmp_path / "b.safetensors", B)
+    done = subprocess.run(
+        [sys.executable, "-c", IDLE, str(folder), str(new)],
+        capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+
+
 def test_a_copy_of_the_folder_works_elsewhere(folder: Path, store_of: Make, tmp_path: Path) -> None:
     drop(folder / "a.safetensors", A)
     store = store_of()

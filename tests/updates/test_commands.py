@@ -159,6 +159,22 @@ def test_rebuild_goes_on_where_it_was_stopped(
         rebuild(users, products, lambda: OTHER, rate=0)
 
 
+def test_rebuild_follows_weights_that_are_exchanged_meanwhile(
+    users: FakeUsers, products: FakeProducts, handler: BatchHandler
+) -> None:
+    handler.handle([message(event(f"c{i}"), f"m{i}") for i in range(450)])
+    third = small_tower(seed=3)
+    served = [OTHER]
+
+    def progress(done: int) -> None:
+        served[0] = third
+
+    done = rebuild(users, products, lambda: served[0], rate=1e9, progress=progress)
+    assert {user.weights for user in users.stored.values()} == {third.weights.fingerprint}
+    assert done.finished
+    assert done.written == 450 + 200
+
+
 def test_rebuild_meets_consumers_and_busy_servers(
     users: FakeUsers, products: FakeProducts, handler: BatchHandler
 ) -> None:

@@ -284,6 +284,24 @@ def test_events_from_before_do_not_bring_a_forgotten_shopper_back(
     assert users.stored["c"].forgotten_at == START // 1000
 
 
+def test_weights_are_not_exchanged_in_the_middle_of_a_batch(
+    users: FakeUsers, products: FakeProducts
+) -> None:
+    served = [TOWER]
+    handler = BatchHandler(users, products, lambda: served[0], EventVocabulary())
+
+    def meanwhile() -> None:
+        # New weights, and another consumer that makes one of the two shoppers be read again.
+        served[0] = small_tower(seed=1)
+        users.stored["b"] = User("b", seq_no=1_000, primary_term=1)
+
+    users.before_put = meanwhile
+    handled = handler.handle([message(event("a"), "m1"), message(event("b"), "m2")])
+    assert len(handled.stored) == 2
+    made_by = {one: user.weights for one, user in users.stored.items()}
+    assert made_by == dict.fromkeys("ab", TOWER.weights.fingerprint)
+
+
 def test_new_weights_are_used_from_the_next_batch_on(
     users: FakeUsers, products: FakeProducts
 ) -> None:

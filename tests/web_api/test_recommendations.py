@@ -8,6 +8,7 @@ from urllib.parse import urlencode
 
 import pytest
 
+from sidecar.contract.schema import EMBEDDING_MODEL
 from sidecar.elastic.client import connect
 from tests.web_api.http import Answer, ask
 from tests.web_api.stack import EACH, Shop, event, kinds, open_shop, until
@@ -39,6 +40,26 @@ def test_the_nearest_products_come_first(shop: Shop, fan: str) -> None:
     assert set(kinds(answer.json["hits"]["hits"])) == {"lamps"}
     assert answer.headers["X-Sidecar-Action"] == "recommended"
     assert answer.headers["X-Sidecar-Reason"] == "taste"
+
+
+def test_products_of_another_space_are_not_among_the_nearest(shop: Shop, fan: str) -> None:
+    def put(space: str) -> None:
+        document = {"embedding_model": space}
+        shop.client.update(index=shop.index, id="lamps-5", doc=document, refresh=True)
+
+    def found() -> set[str]:
+        answers = [
+            recommend(shop, f"recommendations/{fan}", size=EACH),
+            recommend(shop, "similar/lamps-1", size=EACH),
+        ]
+        return {hit["_id"] for answer in answers for hit in answer.json["hits"]["hits"]}
+
+    assert "lamps-5" in found()
+    put("another-model")
+    try:
+        assert "lamps-5" not in found()
+    finally:
+        put(EMBEDDING_MODEL)
 
 
 def test_recommendations_have_a_name_for_events_to_refer_to(shop: Shop, fan: str) -> None:
