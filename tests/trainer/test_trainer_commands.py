@@ -7,25 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from checkerboard import Files
+from checkerboard import Files, trained
 from click.testing import CliRunner
 from safetensors import safe_open
 
 from sidecar.contract.vectors import read_vectors
 from sidecar.tower.load import load_tower
 from trainer.cli import COMMANDS, cli, main
-
-QUICK = (
-    "--epochs", "1", "--examples-per-epoch", "300", "--batch-size", "64", "--width", "16",
-    "--heads", "2", "--head-dimension", "8",
-)  # fmt: skip
-
-
-def trained(files: Files, out: Path, *more: str) -> list[str]:
-    return [
-        "train", "--products", str(files.products), "--events", str(files.events),
-        "--vectors", str(files.vectors), "--out", str(out), *QUICK, *more,
-    ]  # fmt: skip
 
 
 def data(files: Files) -> list[str]:
@@ -44,15 +32,6 @@ def outcome(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[i
         code = int(stop.code or 0)
     said = capsys.readouterr()
     return code, said.out, said.err
-
-
-@pytest.fixture(scope="module")
-def weights(files: Files, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("weights") / "user_tower.safetensors"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SOURCE_DATE_EPOCH", "1700000000")
-        main(trained(files, out))
-    return out
 
 
 @pytest.mark.parametrize("name", COMMANDS)
