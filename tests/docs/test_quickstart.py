@@ -22,20 +22,23 @@ NAMES = {"shoes": ("Trail shoe", "Running shoe", "Sandal"), "tea": ("Green tea",
 
 #: Stands in for ``trainer vectorize`` where the trainer's extra is not installed.
 STAND_IN = """#!{python}
-import json, sys
+import os
 import numpy as np
+from elasticsearch.helpers import scan
 from sidecar.contract.product_text import text_hash
 from sidecar.contract.schema import EMBEDDING_MODEL
-from sidecar.contract.vectors import VectorFile, write_vectors
-products = [json.loads(line) for line in open(sys.argv[sys.argv.index("--products") + 1])]
-kinds = sorted({{one["category"] for one in products}})
+from sidecar.contract.vectors import VectorFile
+from sidecar.elastic.client import connect
+from sidecar.elastic.vectors import load_vectors
+client = connect(os.environ["SIDECAR_ELASTICSEARCH_URL"])
+index = os.environ["SIDECAR_PRODUCT_INDICES"]
+products = {{hit["_id"]: hit["_source"] for hit in scan(client, index=index)}}
+kinds = sorted({{one["category"] for one in products.values()}})
 rows = np.random.default_rng(0).normal(0, 0.01, (len(products), 384)).astype(np.float32)
-for row, one in enumerate(products):
-    rows[row, kinds.index(one["category"])] += 1
-ids = tuple(one["product_id"] for one in products)
-hashes = tuple(text_hash(one["name"]) for one in products)
-out = sys.argv[sys.argv.index("--out") + 1]
-write_vectors(out, VectorFile(ids, rows, hashes, EMBEDDING_MODEL))
+for row, one in zip(rows, products.values()):
+    row[kinds.index(one["category"])] += 1
+hashes = tuple(text_hash(one["name"]) for one in products.values())
+load_vectors(client, [index], VectorFile(tuple(products), rows, hashes, EMBEDDING_MODEL))
 """
 
 

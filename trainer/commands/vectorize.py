@@ -23,7 +23,10 @@ from trainer.commands.options import vectors_beside
 @click.option(
     "--index",
     "indices",
-    help="Index, alias or wildcard to write the vectors into; several with commas between them.",
+    envvar="SIDECAR_PRODUCT_INDICES",
+    show_envvar=True,
+    help="Index, alias or wildcard to write the vectors into; several with commas between them. The "
+    "environment's counts where there is no --out.",
 )
 @click.option(
     "--elasticsearch-url",
@@ -96,10 +99,12 @@ def command(
     from trainer.errors import DataError
     from trainer.vectors import run
 
-    source = click.get_current_context().get_parameter_source("elasticsearch_url")
-    if not indices and source is ParameterSource.COMMANDLINE:
-        raise click.UsageError("--elasticsearch-url: expected --index too, the index of products")
+    given = click.get_current_context().get_parameter_source
+    if out and given("indices") is ParameterSource.ENVIRONMENT:
+        indices = None
     names = [part.strip() for part in (indices or "").split(",") if part.strip()]
+    if not names and given("elasticsearch_url") is ParameterSource.COMMANDLINE:
+        raise click.UsageError("--elasticsearch-url: expected --index too, the index of products")
     if not names and not out:
         raise click.UsageError("expected --index, to write into Elasticsearch, or --out FILE")
     if not products and not names:
