@@ -5,14 +5,19 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import ibis
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import sqlglot
 
+from sidecar.contract.events import EventVocabulary
 from sidecar.contract.history import HistoryLimits, Interaction, merge
 from sidecar.contract.timestamps import to_microseconds
+from trainer.data import ga4
 from trainer.data.cases import find_cases, pad
+from trainer.data.clean import canonical_events
 from trainer.data.dataset import Dataset
 from trainer.data.load import load_dataset
 from trainer.data.split import split_by_time
@@ -134,6 +139,59 @@ def test_a_ga4_export_is_catalogue_and_events(tmp_path: Path) -> None:
     assert data.dropped == {"ignored_event": 2, "duplicate": 2}
 
 
+EXPORT = {
+    "event_timestamp": "int64",
+    "event_name": "string",
+    "user_id": "string",
+    "user_pseudo_id": "string",
+    "items": "array<struct<item_id: string, item_name: string, item_category: string, price: float64>>",
+}
+OWN = {"customer_id": "int64", "product_id": "float64", "event_name": "string"}
+
+
+@pytest.mark.parametrize("dialect", ["duckdb", "bigquery", "databricks"])
+@pytest.mark.parametrize(
+    "columns",
+    [
+        EXPORT,
+        OWN | {"timestamp": "string", "event_id": "string"},
+        OWN | {"timestamp": "int64"},
+        OWN | {"timestamp": "timestamp('UTC')"},
+        OWN | {"timestamp": "date"},
+    ],
+    ids=["export", "text", "number", "moment", "day"],
+)
+def test_the_same_expressions_are_sql_for_bigquery_and_spark(
+    columns: dict[str, str], dialect: str
+) -> None:
+    table = ibis.table(columns, name="events")
+    expressions = [canonical_events(table, "events", EventVocabulary(), now=0)]
+    if ga4.is_ga4(table):
+        expressions.append(ga4.products(table, "events"))
+    for one in expressions:
+        parsed = sqlglot.parse_one(str(ibis.to_sql(one, dialect=dialect)), read=dialect)
+        assert parsed.named_selects == list(one.columns)
+
+
+def test_late_rows_and_items_that_are_not_set(tmp_path: Path) -> None:
+    def row(name: str, micros: int, item: str) -> str:
+        listed = [{"item_id": item, "item_name": "(not set)", "item_category": "shoes"}]
+        found = {"event_timestamp": micros, "event_name": name, "items": listed}
+        return json.dumps(found | {"user_id": None, "user_pseudo_id": "u.1"}) + "\n"
+
+    at = 1_700_000_000_000_000
+    write(tmp_path / "events_20231114.jsonl", row("view_item", at + 7, "b"))
+    # Of the day before, in the next day's table; and once more there.
+    late = (
+        row("view_item", at, "a") + row("view_item", at + 7, "b") + row("purchase", at, "(not set)")
+    )
+    write(tmp_path / "events_20231115.jsonl", late)
+    data = load_dataset(str(tmp_path / "events_*"), str(tmp_path / "events_*"))
+    assert [data.catalogue.ids[p] for p in data.product] == ["a", "b"]
+    assert list(data.catalogue.texts) == ["shoes", "shoes"]
+    assert data.dropped == {"duplicate": 1, "no_id": 1}
+
+
 def test_histories_are_those_of_the_contract() -> None:
     rng = np.random.default_rng(3)
     limits = HistoryLimits(4, 10)
@@ -165,8 +223,6 @@ def random_dataset(rng: np.random.Generator, n: int) -> Dataset:
     }
     ordered, _ = sort_events(columns)
     ids = tuple(map(str, range(30)))
-    from sidecar.contract.events import EventVocabulary
-
     return Dataset(
         "random",
         Catalogue(ids, ids, np.zeros(30, np.int32)),

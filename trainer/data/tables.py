@@ -135,6 +135,6 @@ def _from_number(number: Column, whole: Column) -> Column:
 
 
 def _from_moment(column: Column) -> Column:
-    # The session's zone is UTC: a moment with an offset becomes the same moment without one.
-    moment = column.cast("timestamp")
-    return moment.epoch_seconds().cast("int64") * 1_000_000 + moment.microsecond()
+    # The session's zone is UTC: a moment with an offset becomes the same moment without one. Counted
+    # from 1970, because not every dialect (Spark's) can take the microseconds out of a moment.
+    return column.cast("timestamp").delta(ibis.timestamp("1970-01-01 00:00:00"), unit="microsecond")
