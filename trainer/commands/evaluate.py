@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from trainer.commands.options import data_options, vectors_beside
+from trainer.commands.options import COUNT, WHOLE, data_options, vectors_beside
 
 
 @click.command(
@@ -23,12 +23,12 @@ from trainer.commands.options import data_options, vectors_beside
 @data_options()
 @click.option(
     "--test-cases",
-    type=int,
+    type=COUNT,
     default=20_000,
     show_default=True,
     help="Test cases that are ranked at most.",
 )
-@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--seed", type=WHOLE, default=0, show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="For machines: everything, as JSON.")
 def command(
     weights: Path,

@@ -75,9 +75,13 @@ def load_dataset(
     place = pc.index_in(table["product_id"], pa.array(catalogue.ids, pa.string()))
     counts["unknown_product"] = place.null_count
     known = pc.is_valid(place)
+    other = ""
+    if counts["unknown_product"] > len(table) // 2:
+        name = table["product_id"].filter(pc.is_null(place))[0]
+        other = f" (such as {name.as_py()!r}: the catalogue has ids like {catalogue.ids[0]!r})"
     table, place = table.filter(known), place.filter(known)
     if not len(table):
-        raise DataError(str(events), f"no usable event{_reasons(counts)}")
+        raise DataError(str(events), f"no usable event{_reasons(counts)}{other}")
     customer = table["customer_id"].combine_chunks().dictionary_encode()
     event = pc.index_in(table["event"], pa.array(vocabulary.names, pa.string()))
     columns = {
@@ -88,7 +92,10 @@ def load_dataset(
     }
     ordered, counts["duplicate"] = sort_events(columns, _tie(table["event_id"], ties, seed))
     dropped = {key: counts[key] for key in PROBLEMS if counts[key]}
-    notes += [f"{n:,} events {PROBLEMS[key]}" for key, n in dropped.items()]
+    notes += [
+        f"{n:,} events {PROBLEMS[key]}{other if key == 'unknown_product' else ''}"
+        for key, n in dropped.items()
+    ]
     dataset = Dataset(
         Path(str(events)).parent.name or Path(str(events)).stem,
         catalogue,
@@ -154,6 +161,9 @@ def catalogue_of(
     if silent:
         notes.append(f"{silent:,} products without any text: their id stands for it")
     texts = [t or key for key, t in zip(ids, texts, strict=True)]
+    odd = sum(bool(r.get("price")) and parse_price(r["price"]) is None for r in rows)
+    if odd:
+        notes.append(f"{odd:,} products with a price that is no number: expected e.g. 12.50")
     doubles = len(texts) - len(set(texts))
     if doubles > len(texts) // 10:
         notes.append(f"{doubles:,} of {len(texts):,} products share their text with another")
