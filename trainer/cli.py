@@ -70,7 +70,9 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _fail(line: str, code: int) -> None:
-    click.echo(f"trainer: {line}", err=True)
+    number = os.environ.get("RANK", "0")  # under torchrun
+    name = "trainer" if number == "0" else f"trainer, process {number}"
+    click.echo(f"{name}: {line}", err=True)
     sys.exit(code)
 
 
