@@ -17,6 +17,7 @@ from trainer.data.load import load_dataset
 from trainer.data.split import split_by_time
 from trainer.errors import GateError
 from trainer.evaluate.compare import Comparison, calibrate, evaluate_tower
+from trainer.evaluate.extra import ALS, SASREC
 from trainer.export import checked, created_at, gate, to_weights
 from trainer.learn import distributed
 from trainer.learn.loop import Run
@@ -216,7 +217,8 @@ def table(comparison: Comparison) -> str:
             f"{name:24}{row['ndcg@10']:9.4f}{f'{low:.4f} to {high:.4f}':>20}{row['recall@10']:8.4f}"
             f"{row['recall@20']:8.4f}{row['mrr']:8.4f}{row['coverage']:10.3f}"
         )
-    for name in (comparison.best_vector_baseline, "item-kNN", "item-kNN tuned"):
+    learned = [name for name in (ALS, SASREC) if name in comparison.rankings]
+    for name in (comparison.best_vector_baseline, "item-kNN", "item-kNN tuned", *learned):
         gain = comparison.gain(name)
         lines.append(
             f"tower against {name}: {gain['ratio']:.2f} times, {gain['difference']:+.4f} "
