@@ -179,7 +179,7 @@ def test_report_is_one_page_without_anything_from_outside(
         "Calibration", "Slices", "Labels", "Shoppers",
     ):  # fmt: skip
         assert f"<h2>{part}" in page
-    assert page.count("<svg") == page.count("</svg>") == 6
+    assert page.count("<svg") == page.count("</svg>") == 5
     found = load_tower(weights).weights.metadata
     for mark in ("lo", "hi"):
         assert f">{mark} {getattr(found.calibration, mark):.3f}<" in page

@@ -17,6 +17,8 @@ from trainer.learn.shop import Shop
 from trainer.report.shoppers import shown_shoppers
 from trainer.report.svg import bars, histogram, lines
 
+#: How far back the decay is drawn at most: beyond, nothing is left of it by default.
+DECAY_HOURS = 168.0
 STYLE = """
 body{font:15px/1.5 system-ui,sans-serif;max-width:760px;margin:2em auto;padding:0 1em;color:#111}
 svg{width:100%;height:auto;background:#fafafa;border:1px solid #ddd;margin:.3em 0}
@@ -109,7 +111,7 @@ def _curve(tower: Tower) -> str:
     return (
         f"<p>Best epoch: {best}; epoch 0 is the start.</p>"
         + lines({"validation NDCG@10": value}, "epoch")
-        + (lines({"training loss": loss}, "epoch") if loss else "")
+        + (lines({"training loss": loss}, "epoch") if len(loss) > 1 else "")
     )
 
 
@@ -136,7 +138,7 @@ def _weights(tower: Tower) -> str:
 
 def _decay(age: float, step: float, window: float) -> str:
     """What an interaction counts for, by its age and by its place, now and before training."""
-    hours = np.linspace(0, window, 49)
+    hours = np.linspace(0, min(window, DECAY_HOURS), 49)
     back = np.arange(8)
     pairs = (("learned", age, step), ("at the start", AGE_DECAY, RANK_DECAY))
 

@@ -110,12 +110,12 @@ class _Axes:
         base = HEIGHT - BOTTOM
         parts = [
             f'<line x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{base}" y2="{base}" stroke="#999"/>',
-            f'<text x="{LEFT - 6}" y="{base}" text-anchor="end">{self.low:.3g}</text>',
+            f'<text x="{LEFT - 6}" y="{base}" text-anchor="end">{_short(self.low)}</text>',
             f'<text x="{WIDTH - RIGHT}" y="{HEIGHT - 6}" text-anchor="end">{escape(label)}</text>',
         ]
         if self.high > self.low:
             parts.append(
-                f'<text x="{LEFT - 6}" y="{TOP + 4}" text-anchor="end">{self.high:.3g}</text>'
+                f'<text x="{LEFT - 6}" y="{TOP + 4}" text-anchor="end">{_short(self.high)}</text>'
             )
         return parts + [
             f'<text x="{self.x(x):.1f}" y="{base + 14}" text-anchor="middle">{x:g}</text>'
@@ -123,14 +123,18 @@ class _Axes:
         ]
 
 
+def _short(value: float) -> str:
+    return "0" if abs(value) < 1e-6 else f"{value:.3g}"
+
+
 def _ticks(low: float, high: float) -> list[float]:
-    """Four to ten round numbers from low to high."""
+    """Three to ten round numbers from low to high."""
     if high <= low:
         return [low]
-    step: float = 10 ** np.floor(np.log10((high - low) / 2))
+    step: float = 10 ** np.floor(np.log10(high - low))
     for finer in (1, 0.5, 0.2, 0.1):
         found = np.arange(np.ceil(low / (step * finer)), np.floor(high / (step * finer)) + 1)
-        if len(found) >= 4:
+        if len(found) >= 3:
             return [float(f"{x:.10g}") for x in found * step * finer]
     return [low, high]
 
