@@ -87,23 +87,30 @@ def run_stub(port: int) -> None:
             return mappings
         if b"/products/_count" in line:
             return count
+        if b"_bulk" in line and b'"create"' in body:
+            rows = [{"create": {"status": 201}}] * (body.count(b"\n") // 2)
+            return answer(json.dumps({"errors": False, "items": rows}).encode())
         return big if b"/big" in line else hits
 
     stub(port, respond)
 
 
-def run_sidecar(upstream: int, port: int, cached: bool) -> None:
+def run_sidecar(upstream: int, port: int, cached: bool, logged: bool = False) -> None:
     """One worker on one core, wired as ``sidecar serve`` wires it."""
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    from sidecar import resources
     from sidecar.contract.events import BUSINESS_WEIGHTS
     from sidecar.contract.history import HistoryLimits
     from sidecar.contract.schema import Calibration
+    from sidecar.elastic.bulk_log import BulkLog
     from sidecar.elastic.client import connect
     from sidecar.elastic.resolve import Resolver
     from sidecar.elastic.users import Users
     from sidecar.metrics import SearchMetrics
     from sidecar.search.settings import SearchSettings
+    from sidecar.search.ubi import UbiSettings
     from sidecar.web.app import create_app
+    from sidecar.web.query_log import StoredQueries
     from sidecar.web.search import ServedModel, search_proxy
     from sidecar.web.server import serve
 
@@ -111,6 +118,7 @@ def run_sidecar(upstream: int, port: int, cached: bool) -> None:
     client = connect(url)
     settings = SearchSettings(shopper_cache_s=60 if cached else 0, page_ttl_s=0, deadline_ms=1000)
     model = ServedModel("", "space", Calibration(), BUSINESS_WEIGHTS, HistoryLimits())
+    log = BulkLog(client, "ubi_queries", resources.mapping("ubi_queries"))
     proxy = search_proxy(
         url,
         Users(client, "sidecar-users"),
@@ -119,6 +127,7 @@ def run_sidecar(upstream: int, port: int, cached: bool) -> None:
         settings,
         observer=SearchMetrics(),
         api_key="",
+        query_log=StoredQueries(log, UbiSettings(log=True), settings) if logged else None,
     )
     serve(create_app(proxy), f"127.0.0.1:{port}")
 
@@ -129,7 +138,7 @@ def process(target: Any, *arguments: Any) -> Iterator[int]:
     child.start()
     assert child.pid
     try:
-        for port in arguments[-2:]:
+        for port in arguments[:2]:
             if not isinstance(port, bool):
                 wait(port)
         yield child.pid
@@ -232,11 +241,12 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     told = parser.parse_args()
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0)), max(os.sched_getaffinity(0))})
-    up, front, cold, ngx = free_port(), free_port(), free_port(), free_port()
+    up, front, cold, noting, ngx = (free_port() for _ in range(5))
     with ExitStack() as stack:
         stack.enter_context(process(run_stub, up))
         pid = stack.enter_context(process(run_sidecar, up, front, True))
         cold_pid = stack.enter_context(process(run_sidecar, up, cold, False))
+        noting_pid = stack.enter_context(process(run_sidecar, up, noting, True, True))
         nginx_pid = stack.enter_context(nginx(up, ngx))
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
         plain, search = request("/logs/_count", BODY), request("/products/_search", BODY, "c1")
@@ -248,9 +258,10 @@ def main() -> None:
             "sidecar, pass-through": (front, plain, pid),
             "sidecar, rewritten, shopper cached": (front, search, pid),
             "sidecar, rewritten, shopper looked up": (cold, search, cold_pid),
+            "sidecar, rewritten, cached, logged": (noting, search, noting_pid),
             "one GET of the shopper, direct": (up, user, 0),
         }
-        for port in (front, cold):
+        for port in (front, cold, noting):
             check_rewritten(port, search)
         best: dict[str, list[float]] = {}
         for _ in range(told.rounds):

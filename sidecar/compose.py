@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from functools import partial
 from typing import NamedTuple
 
 from sidecar import resources
 from sidecar.config import Config
 from sidecar.contract.errors import ConfigError
 from sidecar.contract.events import EventVocabulary
+from sidecar.contract.messages import CustomerEvent
+from sidecar.elastic.bulk_log import BulkLog
 from sidecar.elastic.client import Client, connect
 from sidecar.elastic.coverage import product_coverage
 from sidecar.elastic.pages import Pages
 from sidecar.elastic.products import ProductVectors
 from sidecar.elastic.users import Users
-from sidecar.metrics import WeightsMetrics
+from sidecar.metrics import LogMetrics, WeightsMetrics
 from sidecar.tower.load import Tower
 from sidecar.tower.store import WeightsStore
 from sidecar.updates.consumer import Consumer, Timing
 from sidecar.updates.handler import BatchHandler
 from sidecar.updates.metrics import UpdateMetrics
 from sidecar.updates.sqs import Queue
+from sidecar.updates.ubi import event_rows
 
 log = logging.getLogger("sidecar")
 
@@ -155,6 +159,59 @@ def pages(config: Config, client: Client) -> Pages:
     return Pages(client, config.service.pages_index, body, config.search.page_ttl_s)
 
 
+class UbiLogs(NamedTuple):
+    """The log of queries and events."""
+
+    queries: BulkLog
+    events: BulkLog
+
+    def close(self) -> None:
+        """Write what waits; what cannot be written in time is dropped."""
+        for one in self:
+            one.close()
+
+
+def ubi_logs(config: Config, client: Client, metrics: LogMetrics | None = None) -> UbiLogs | None:
+    """The log of queries and events; ``None`` where it is off."""
+    ubi = config.ubi
+    if not ubi.log:
+        return None
+    metrics = metrics or LogMetrics()
+    return UbiLogs(
+        BulkLog(
+            client,
+            ubi.queries_index,
+            resources.mapping("ubi_queries"),
+            metrics.counting("queries"),
+        ),
+        BulkLog(
+            client, ubi.events_index, resources.mapping("ubi_events"), metrics.counting("events")
+        ),
+    )
+
+
+def accepted_events(
+    config: Config, logs: UbiLogs | None
+) -> Callable[[Sequence[CustomerEvent]], None] | None:
+    """What takes the consumer's events to the log."""
+    if logs is None:
+        return None
+    return lambda events: logs.events.put(partial(event_rows, tuple(events), config.ubi))
+
+
+def forget_also(config: Config, pins: Pages, logs: UbiLogs | None) -> Callable[[str], None]:
+    """Forgets what is kept of a shopper elsewhere than in the index of shoppers."""
+
+    def forget(customer_id: str) -> None:
+        pins.forget(customer_id)
+        client_id = config.ubi.client_of(customer_id)
+        if logs is not None and client_id is not None:
+            for one in logs:
+                one.forget("client_id", client_id)
+
+    return forget
+
+
 def batch_handler(config: Config, stack: ExitStack) -> BatchHandler:
     """What stores a batch of messages, without a queue.
 
@@ -178,6 +235,7 @@ def consumer(
     *,
     on_stored: Callable[[Timing], None] | None = None,
     metrics: UpdateMetrics | None = None,
+    logs: UbiLogs | None = None,
 ) -> Consumer:
     """A consumer of the queue of events.
 
@@ -194,4 +252,5 @@ def consumer(
         config.updates,
         metrics=metrics,
         on_stored=on_stored,
+        on_accepted=accepted_events(config, logs),
     )

@@ -14,6 +14,7 @@ from typing import Any
 from sidecar import resources
 from sidecar.contract.errors import ConfigError
 from sidecar.search.settings import SearchSettings
+from sidecar.search.ubi import UbiSettings
 from sidecar.updates.settings import UpdateSettings
 
 PREFIX = "SIDECAR_"
@@ -80,6 +81,7 @@ class Config:
     service: ServiceSettings = field(default_factory=ServiceSettings)
     search: SearchSettings = field(default_factory=SearchSettings)
     updates: UpdateSettings = field(default_factory=UpdateSettings)
+    ubi: UbiSettings = field(default_factory=UbiSettings)
 
 
 @dataclass(frozen=True)
@@ -166,6 +168,7 @@ _GROUPS: Mapping[str, type] = {
     "service": ServiceSettings,
     "search": SearchSettings,
     "updates": UpdateSettings,
+    "ubi": UbiSettings,
 }
 
 # fmt: off
@@ -224,6 +227,12 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("updates", "stop_s", _number, "Seconds in which a consumer that is told to stop is done."),
     Setting("updates", "catch_up_s", _number, "Seconds between looks for shoppers whose products have got their vectors; 0: never."),
     Setting("updates", "dead_letter_url", _optional, "Queue that takes messages which can never be stored, with the reason as an attribute.", rename="sqs_dead_letter_url"),
+    Setting("ubi", "log", _yes_no, "Whether searches of named shoppers, and their events, are logged in two indices in the form of UBI 1.3.", rename="ubi_log"),
+    Setting("ubi", "queries_index", _text, "Index of logged searches.", rename="ubi_queries_index"),
+    Setting("ubi", "events_index", _text, "Index of logged events.", rename="ubi_events_index"),
+    Setting("ubi", "client_id", _text, "What the log says of the shopper: `customer` (the id as sent), `hash` (HMAC-SHA256 of it) or `none`.", rename="ubi_client_id"),
+    Setting("ubi", "client_secret", _text, "Key of `hash`, at least 16 characters; the same for `serve`, `consume` and `forget`.", rename="ubi_client_secret", secret=True),
+    Setting("ubi", "keep_days", _number, "Days after which `sidecar prune` deletes what was logged.", rename="ubi_keep_days"),
     Setting("service", "log_format", _text, "`human` or `json`."),
     Setting("service", "log_level", _text, "`DEBUG`, `INFO`, `WARNING` or `ERROR`."),
 )

@@ -16,7 +16,7 @@ from sidecar.config import LOOPBACK, Config, listen_address
 from sidecar.contract.errors import UnreachableError
 from sidecar.elastic.client import server_version
 from sidecar.elastic.indices import check_users, concrete_indices
-from sidecar.metrics import WeightsMetrics
+from sidecar.metrics import LogMetrics, WeightsMetrics
 from sidecar.serving import check_port, weights_remark
 from sidecar.tower.store import WeightsStore
 from sidecar.updates.consumer import Consumer
@@ -41,7 +41,10 @@ def consume(config: Config, stop: threading.Event) -> None:
     with ExitStack() as stack:
         registry = CollectorRegistry()
         parts = compose.update_parts(config, stack, WeightsMetrics(registry))
-        consumer = compose.consumer(config, parts, metrics=UpdateMetrics(registry))
+        logs = compose.ubi_logs(config, parts.client, LogMetrics(registry))
+        if logs is not None:
+            stack.callback(logs.close)
+        consumer = compose.consumer(config, parts, metrics=UpdateMetrics(registry), logs=logs)
         server_version(parts.client)
         concrete_indices(parts.client, config.search.product_indices)
         check_users(parts.client, config.service.users_index)

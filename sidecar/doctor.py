@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from enum import Enum
+from functools import partial
 
 from sidecar import compose, resources
 from sidecar.config import Config
@@ -94,6 +95,14 @@ def _elasticsearch(config: Config, client: Client, tower: Tower | None) -> Itera
             lambda: _users(client, config.service.users_index, tower),
             "run sidecar setup",
         ),
+        *(
+            (f"log of {kind[4:]}", partial(_log, client, index, kind), "run sidecar setup")
+            for index, kind in (
+                (config.ubi.queries_index, "ubi_queries"),
+                (config.ubi.events_index, "ubi_events"),
+            )
+            if config.ubi.log
+        ),
     )
     for subject, check, do in checks:
         yield _tried(subject, check, do)
@@ -151,6 +160,12 @@ def _users(client: Client, index: str, tower: Tower | None) -> Finding:
             do = "they are recomputed at their next event; sidecar rebuild does all at once"
             return Finding("shoppers", Verdict.LOOK, found, do)
     return Finding("shoppers", Verdict.OK, found)
+
+
+def _log(client: Client, index: str, kind: str) -> Finding:
+    wanted = resources.mapping(kind)["mappings"]["properties"]
+    check_fields(index, properties(client, index), wanted)
+    return Finding(f"log of {kind[4:]}", Verdict.OK, index)
 
 
 def _queue(config: Config) -> Iterator[Finding]:

@@ -8,9 +8,12 @@ import sys
 from datetime import UTC, datetime
 from typing import TextIO
 
+from sidecar import tracing
+
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line: ``time``, ``level``, ``logger``, ``message``, ``error``, ``stack``."""
+    """One JSON object a line: ``time``, ``level``, ``logger``, ``message``, ``stack``, and of the
+    request at hand ``request_id``, ``opaque_id``, ``trace_id``."""
 
     def format(self, record: logging.LogRecord) -> str:
         """The line for a record."""
@@ -21,6 +24,7 @@ class JsonFormatter(logging.Formatter):
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage(),
+            **tracing.log_fields(),
         }
         if record.exc_info:
             line["stack"] = self.formatException(record.exc_info)
@@ -28,13 +32,19 @@ class JsonFormatter(logging.Formatter):
 
 
 class HumanFormatter(logging.Formatter):
-    """Time, level, what happened."""
+    """Time, level, what happened, and in brackets which request it happened to."""
 
     default_time_format = "%H:%M:%S"
     default_msec_format = ""
 
     def __init__(self) -> None:
-        super().__init__("%(asctime)s %(levelname)-7s %(message)s")
+        super().__init__("%(asctime)s %(levelname)-7s %(message)s%(ids)s")
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - its base's name
+        """The line for a record, without its stack."""
+        ids = " ".join(f"{name}={value}" for name, value in tracing.log_fields().items())
+        record.ids = f" [{ids}]" if ids else ""
+        return super().formatMessage(record)
 
 
 def set_up(style: str, level: str, stream: TextIO | None = None) -> None:

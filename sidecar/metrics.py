@@ -130,6 +130,29 @@ class SearchMetrics(Observer):
         self.lookups.labels(outcome).inc()
 
 
+class LogMetrics:
+    """What became of the entries of the log of queries and events.
+
+    Parameters
+    ----------
+    registry : CollectorRegistry, optional
+        Its own where none is given.
+    """
+
+    def __init__(self, registry: CollectorRegistry | None = None) -> None:
+        self.registry = registry if registry is not None else CollectorRegistry()
+        self.entries = Counter(
+            "sidecar_ubi_entries",
+            "Entries of the log of queries and events, by what became of them",
+            ["log", "outcome"],
+            registry=self.registry,
+        )
+
+    def counting(self, log: str) -> Callable[[str, int], None]:
+        """Counts the outcomes of one of the logs: ``queries`` or ``events``."""
+        return lambda outcome, number: self.entries.labels(log, outcome).inc(number)
+
+
 class WeightsMetrics:
     """Which weights are served, and what became of files that were dropped in.
 

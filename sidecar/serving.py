@@ -11,7 +11,7 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry
 
-from sidecar import compose
+from sidecar import compose, tracing
 from sidecar.config import Config, listen_address
 from sidecar.contract.errors import ConfigError, SidecarError
 from sidecar.elastic.activity import recent
@@ -19,20 +19,23 @@ from sidecar.elastic.client import Client, Version, server_version
 from sidecar.elastic.documents import ProductDocuments
 from sidecar.elastic.indices import check_users
 from sidecar.elastic.resolve import Resolver
-from sidecar.metrics import SearchMetrics, WeightsMetrics
+from sidecar.metrics import LogMetrics, SearchMetrics, WeightsMetrics
 from sidecar.tower.store import WeightsStore
 from sidecar.updates.publish import Sent, send_events
 from sidecar.updates.recompute import Recompute
 from sidecar.updates.sqs import Queue
 from sidecar.web.app import WsgiApp, create_app
 from sidecar.web.auth import Guard
+from sidecar.web.explainer import HitExplainer
 from sidecar.web.health import Checks
 from sidecar.web.metrics import metrics_blueprint
 from sidecar.web.own import OwnParts, own_blueprints
 from sidecar.web.pins import StoredPins
+from sidecar.web.query_log import StoredQueries
 from sidecar.web.refresh import Refresher
 from sidecar.web.search import ServedModel, search_proxy
 from sidecar.web.server import serve as serve_http
+from sidecar.web.shoppers import Shoppers
 
 log = logging.getLogger("sidecar")
 
@@ -72,6 +75,12 @@ def application(config: Config, stack: ExitStack) -> WsgiApp:
     client = parts.client
     version = KnownVersion(client)
     pages = compose.pages(config, client)
+    logs = compose.ubi_logs(config, client, LogMetrics(registry))
+    if logs is not None:
+        stack.callback(logs.close)
+    guard = Guard(service.api_key, service.on_loopback)
+    documents = ProductDocuments(client, config.search.product_indices)
+    shoppers = Shoppers(parts.users, documents, parts.products, parts.tower_of)
     recompute = Recompute(parts.users, parts.products, parts.tower_of)
     proxy = search_proxy(
         service.elasticsearch_url,
@@ -85,6 +94,8 @@ def application(config: Config, stack: ExitStack) -> WsgiApp:
         ca_certs=service.elasticsearch_ca_certs,
         api_key=service.elasticsearch_api_key,
         refresh=Refresher(recompute.run),
+        query_log=None if logs is None else StoredQueries(logs.queries, config.ubi, config.search),
+        explainer=HitExplainer(shoppers, guard, config.search),
     )
     ready: Checks = {
         "elasticsearch": version.check,
@@ -94,17 +105,17 @@ def application(config: Config, stack: ExitStack) -> WsgiApp:
     queue = compose.queue(config) if service.sqs_queue_url else None
     own = OwnParts(
         users=parts.users,
-        documents=ProductDocuments(client, config.search.product_indices),
+        documents=documents,
         vectors=parts.products,
         recent=partial(recent, client, service.users_index),
         send=partial(_send, queue, parts) if queue else None,
         tower_of=parts.tower_of,
         search=config.search,
-        guard=Guard(service.api_key, service.on_loopback),
+        guard=guard,
         ready=ready,
         queue_counts=queue.check if queue else None,
         weights=parts.store,
-        forget_also=pages.forget,
+        forget_also=compose.forget_also(config, pages, logs),
     )
     return create_app(proxy, ready, [*own_blueprints(own), metrics_blueprint(registry)])
 
@@ -112,7 +123,7 @@ def application(config: Config, stack: ExitStack) -> WsgiApp:
 def _send(
     queue: Queue, parts: compose.UpdateParts, events: Sequence[Mapping[str, Any]]
 ) -> list[Sent]:
-    return send_events(queue, events, parts.names())
+    return send_events(queue, events, parts.names(), tracing.traceparent())
 
 
 def _model(parts: compose.UpdateParts) -> ServedModel:

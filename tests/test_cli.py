@@ -66,6 +66,9 @@ def refused(done: subprocess.CompletedProcess[str], *words: str) -> None:
         ("SIDECAR_PRODUCT_INDICES", "*", "a name"),
         ("SIDECAR_ELASTICSEARCH_URL", "nowhere", "http"),
         ("SIDECAR_LOG_FORMAT", "xml", "json"),
+        ("SIDECAR_UBI_CLIENT_ID", "name", "customer, hash, none"),
+        ("SIDECAR_UBI_EVENTS_INDEX", "Events", "in lower case"),
+        ("SIDECAR_UBI_KEEP_DAYS", "0", "36500"),
     ],
 )
 def test_a_bad_setting_names_variable_value_and_what_was_expected(

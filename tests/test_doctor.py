@@ -83,3 +83,23 @@ def test_servers_that_are_not_there(environment: dict[str, str]) -> None:
     weights = findings(environment | {"SIDECAR_WEIGHTS": "/nowhere.safetensors"})["weights"]
     assert weights.verdict is Verdict.BAD
     assert "SIDECAR_WEIGHTS" in weights.do
+
+
+def test_the_log_is_looked_at_where_it_is_on(
+    client: Elasticsearch, environment: dict[str, str], unique: str
+) -> None:
+    assert not any(name.startswith("log") for name in findings(environment))
+    names = {
+        "SIDECAR_UBI_LOG": "yes",
+        "SIDECAR_UBI_QUERIES_INDEX": f"{unique}-queries",
+        "SIDECAR_UBI_EVENTS_INDEX": f"{unique}-events",
+    }
+    setup_users(client, f"{unique}-events", resources.mapping("ubi_events"))
+    found = findings(environment | names)
+    assert found["log of events"].verdict is Verdict.OK
+    assert found["log of queries"].verdict is Verdict.BAD
+    assert found["log of queries"].do == "run sidecar setup"
+    # Somebody else's index of that name, with other types.
+    other = {"properties": {"client_id": {"type": "integer"}}}
+    client.indices.create(index=f"{unique}-queries", mappings=other)
+    assert "client_id" in findings(environment | names)["log of queries"].found

@@ -5,14 +5,12 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
 import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,17 +26,9 @@ from sidecar.embedded.process import free_port
 from sidecar.embedded.queue import create_queue
 from sidecar.tower.prior import prior_weights
 from sidecar.updates.sqs import Outgoing, Queue
+from tests.processes import SIDECAR, process, until
 
 pytestmark = pytest.mark.servers
-SIDECAR = str(Path(sys.executable).parent / "sidecar")
-PATIENCE_S = 60.0
-
-
-def until(true: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not true():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.1)
 
 
 def ask(url: str, method: str = "GET") -> dict[str, Any]:
@@ -50,21 +40,6 @@ def ask(url: str, method: str = "GET") -> dict[str, Any]:
         return json.load(error)  # type: ignore[no-any-return]
     except OSError:
         return {}
-
-
-@contextmanager
-def process(command: str, environment: dict[str, str], log: Path) -> Iterator[None]:
-    with (
-        log.open("wb") as output,
-        subprocess.Popen(
-            [SIDECAR, command], env=os.environ | environment, stderr=output, stdout=output
-        ) as started,
-    ):
-        try:
-            yield
-        finally:
-            started.send_signal(signal.SIGTERM)
-            assert started.wait(30) == 0, log.read_text()
 
 
 @pytest.fixture

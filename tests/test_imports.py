@@ -33,7 +33,7 @@ ROOT_MODULES = {
     "serving",
 }
 #: Leaves that any layer may use.
-SHARED = {"resources", "metrics"}
+SHARED = {"resources", "metrics", "tracing"}
 OUTSIDE = {"boto3": "sidecar/updates/sqs.py", "botocore": "sidecar/updates/sqs.py"}
 
 

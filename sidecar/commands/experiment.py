@@ -5,13 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import click
 
 from sidecar.commands.base import command, fail, progress, settings
+from sidecar.config import Config
 from sidecar.contract.errors import ConfigError, MessageError
 from sidecar.contract.events import EventVocabulary
 from sidecar.contract.messages import CustomerEvent, parse_message
@@ -28,28 +31,35 @@ def experiment() -> None:
 
 
 @command("sidecar experiment report events.jsonl --percent 50 --plot report.svg")
-@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument(
+    "file", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path)
+)
+@click.option("--log", "from_log", is_flag=True, help="Read the log of events instead of a file.")
 @click.option("--percent", type=float, help="Share held out.  [default: SIDECAR_HOLDOUT_PERCENT]")
 @click.option("--salt", help="Of the experiment.  [default: SIDECAR_HOLDOUT_SALT]")
 @click.option("--since", help="When the experiment began (ISO 8601 or epoch).")
 @click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), help="SVG to write.")
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
 def report(
-    file: Path,
+    file: Path | None,
+    from_log: bool,
     percent: float | None,
     salt: str | None,
     since: str | None,
     plot: Path | None,
     as_json: bool,
 ) -> None:
-    """Compare clicks, carts and purchases of both groups, from a file of events.
+    """Compare clicks, carts and purchases of both groups, from a file of events or from the log.
 
-    JSON Lines or CSV, plain or .gz, as for `sidecar backfill`. Who is in which group follows from
-    the shopper's id: nothing has to be logged for it.
+    JSON Lines or CSV, plain or .gz, as for `sidecar backfill`; or, with --log, the index of
+    SIDECAR_UBI_LOG. Who is in which group follows from the shopper's id: nothing has to be logged
+    for it.
     """
     from sidecar.updates import experiment as sums
 
     loaded = settings()
+    if (file is None) != from_log:
+        raise ConfigError("experiment report", file, "either a file or --log")
     search = replace(
         loaded.search,
         holdout_percent=loaded.search.holdout_percent if percent is None else percent,
@@ -64,11 +74,15 @@ def report(
         oldest = 0 if since is None else to_microseconds(since)
     except ValueError:
         raise ConfigError("--since", since, "a time in ISO 8601 or epoch") from None
-    personalised, holdout = sums.tally(_events(file, vocabulary, oldest), search)
+    with ExitStack() as stack:
+        rows = _lines(file) if file is not None else _logged(loaded, stack, oldest)
+        personalised, holdout = sums.tally(_events(rows, vocabulary, oldest), search)
     lines = sums.compare(personalised, holdout)
     sizes = len(personalised.shoppers), len(holdout.shoppers)
     if not lines:
-        fail(f"{file}: {sizes[0]} shoppers were personalised, {sizes[1]} held out: nothing to say")
+        fail(
+            f"{file or 'the log'}: {sizes[0]} shoppers were personalised, {sizes[1]} held out: nothing to say"
+        )
     odds = sums.mismatch(*sizes, search.holdout_percent)
     if plot is not None:
         plot.write_text(sums.plot(lines), encoding="utf-8")
@@ -91,14 +105,38 @@ def report(
         )
 
 
-def _events(file: Path, vocabulary: EventVocabulary, since: int) -> Iterator[CustomerEvent]:
-    """The file's events; what cannot be read is counted, and said at the end."""
+def _lines(file: Path) -> Iterator[str | Mapping[str, Any]]:
     from sidecar.updates.backfill import csv_rows, lines
 
     is_csv = ".csv" in [suffix.lower() for suffix in file.suffixes]
+    return csv_rows(file) if is_csv else lines(file)
+
+
+def _logged(loaded: Config, stack: ExitStack, since: int) -> Iterator[Mapping[str, Any]]:
+    """The log's events as messages.
+
+    Raises
+    ------
+    ConfigError
+        Where the log does not hold the ids that say who is in which group.
+    """
+    from sidecar import compose
+    from sidecar.elastic.events import events
+    from sidecar.updates.ubi import as_message
+
+    if loaded.ubi.client_id != "customer":
+        expected = "customer: groups follow from the ids as they were sent"
+        raise ConfigError("SIDECAR_UBI_CLIENT_ID", loaded.ubi.client_id, expected)
+    client = stack.enter_context(compose.elasticsearch(loaded))
+    return map(as_message, events(client, loaded.ubi.events_index, since=since))
+
+
+def _events(
+    rows: Iterable[str | Mapping[str, Any]], vocabulary: EventVocabulary, since: int
+) -> Iterator[CustomerEvent]:
+    """The events of rows; what cannot be read is counted, and said at the end."""
     refused, now = 0, time.time_ns() // 1000
     with progress("events") as say:
-        rows: Iterator[str | Mapping[str, str]] = csv_rows(file) if is_csv else lines(file)
         for number, row in enumerate(rows, 1):
             say(number)
             body = row if isinstance(row, str) else json.dumps(row)

@@ -20,6 +20,7 @@ from sidecar.commands.base import command, settings, stop_on_signals
 def setup(vectors: Path | None) -> None:
     """Create the index of shoppers, and add the sidecar's fields to the index of products.
 
+    With SIDECAR_UBI_LOG also the two indices of the log of queries and events.
     Doing it again changes nothing. A mapping that conflicts is refused before anything is changed.
     """
     from sidecar import compose
@@ -35,6 +36,12 @@ def setup(vectors: Path | None) -> None:
         indices = loaded.search.product_indices
         steps = setup_products(client, indices, resources.mapping("products"))
         steps.append(setup_users(client, loaded.service.users_index, resources.mapping("users")))
+        if loaded.ubi.log:
+            for index, kind in (
+                (loaded.ubi.queries_index, "ubi_queries"),
+                (loaded.ubi.events_index, "ubi_events"),
+            ):
+                steps.append(setup_users(client, index, resources.mapping(kind)))
         for step in steps:
             click.echo(f"{step.index}: {step.done}")
         if file is not None:

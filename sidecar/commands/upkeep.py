@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -104,7 +105,10 @@ def rebuild(rate: float) -> None:
 
 @command("sidecar prune")
 def prune() -> None:
-    """Delete shoppers whose newest interaction is too old to be used."""
+    """Delete shoppers whose newest interaction is too old to be used, and old rows of the log.
+
+    Rows of the log of queries and events (SIDECAR_UBI_LOG) go after SIDECAR_UBI_KEEP_DAYS.
+    """
     from sidecar import compose
     from sidecar.updates.prune import prune as run
 
@@ -114,22 +118,28 @@ def prune() -> None:
         with progress("shoppers") as say:
             limits = parts.tower_of().weights.metadata.limits
             done = run(parts.users, limits, stop=stop, progress=say)
-    click.echo(f"{done.deleted} shoppers deleted, {done.kept} came back meanwhile and were kept")
-    if not done.finished:
-        fail("stopped before the end: run it again", code=130)
+        kept = f"{done.kept} came back meanwhile and were kept"
+        click.echo(f"{done.deleted} shoppers deleted, {kept}")
+        if not done.finished:
+            fail("stopped before the end: run it again", code=130)
+        before = int((time.time() - loaded.ubi.keep_days * 86_400) * 1000)
+        for one in compose.ubi_logs(loaded, parts.client) or ():
+            click.echo(f"{one.index}: {one.prune(before)} rows deleted")
 
 
 @command("sidecar forget 12345")
 @click.argument("customer_id")
 def forget(customer_id: str) -> None:
-    """Forget a shopper: history and vector, and events that are still on their way."""
+    """Forget a shopper: history, vector, what is logged, and events that are still on their way."""
     from sidecar import compose
     from sidecar.updates.forget import forget as run
 
     with ExitStack() as stack:
         loaded = settings()
         parts = compose.update_parts(loaded, stack)
-        known = run(parts.users, customer_id, also=compose.pages(loaded, parts.client).forget)
+        logs = compose.ubi_logs(loaded, parts.client)
+        also = compose.forget_also(loaded, compose.pages(loaded, parts.client), logs)
+        known = run(parts.users, customer_id, also=also)
     click.echo("forgotten" if known else "nothing was known; events on their way will not count")
 
 

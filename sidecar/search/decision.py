@@ -14,6 +14,10 @@ Kind = Literal["browse", "nearest", "rescore", "none"]
 
 ACTION_HEADER = "X-Sidecar-Action"
 REASON_HEADER = "X-Sidecar-Reason"
+#: Names a shopper's search, for events to refer to; of the request and of the answer.
+QUERY_ID_HEADER = "X-Sidecar-Query-Id"
+#: What became of ``ext.sidecar.explain``.
+EXPLAIN_HEADER = "X-Sidecar-Explain"
 
 #: Every reason, in words. A test holds docs/rewriting.md against it.
 REASONS: Mapping[str, str] = MappingProxyType(

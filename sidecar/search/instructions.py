@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+import re
+import uuid
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from sidecar.search.jsontext import ObjectText, object_at, removal
@@ -14,8 +17,11 @@ from sidecar.search.tokens import TokenError, read_token
 CUSTOMER_HEADER = "HTTP_X_CUSTOMER_ID"
 IMPACT_HEADER = "HTTP_X_SIDECAR_IMPACT"
 TOKEN_HEADER = "HTTP_X_SIDECAR_TOKEN"  # noqa: S105 - a header's name
-OWN_HEADERS = frozenset({CUSTOMER_HEADER, IMPACT_HEADER, TOKEN_HEADER})
-_KEYS = frozenset({"customer_id", "impact", "enabled"})
+QUERY_ID_KEY = "HTTP_X_SIDECAR_QUERY_ID"
+OWN_HEADERS = frozenset({CUSTOMER_HEADER, IMPACT_HEADER, TOKEN_HEADER, QUERY_ID_KEY})
+_KEYS = frozenset({"customer_id", "impact", "enabled", "query_id", "user_query", "explain"})
+#: A query id goes into a header: printable ASCII, no longer than UBI allows.
+_QUERY_ID = re.compile(r"[!-~]{1,100}")
 #: Longest id, in bytes: Elasticsearch's own limit of an ``_id``.
 MAX_ID_BYTES = 512
 
@@ -33,11 +39,17 @@ class Instructions(NamedTuple):
     impact : float, optional
         0 to 100; ``None`` where the request does not say.
     enabled : bool
+    query_id : str
+        The app's own name for the search; empty where it has none.
+    user_query : str, optional
+        What the shopper typed, for the log of queries.
     """
 
     customer_id: str | None = None
     impact: float | None = None
     enabled: bool = True
+    query_id: str = ""
+    user_query: str | None = None
 
 
 def read_block(body: ObjectText) -> tuple[Any, tuple[int, int, str] | None]:
@@ -61,8 +73,20 @@ def read_block(body: ObjectText) -> tuple[Any, tuple[int, int, str] | None]:
     return block, removal(object_at(body.text, ext.value_start), "sidecar")
 
 
+def read_ubi(body: ObjectText | None) -> Mapping[str, Any]:
+    """The block ``ext.ubi``, which is another plugin's: read, and left where it is."""
+    ext = None if body is None else body.value("ext")
+    found = ext.get("ubi") if isinstance(ext, dict) else None
+    return found if isinstance(found, dict) else {}
+
+
 def read_instructions(
-    block: Any, environ: Mapping[str, Any], settings: SearchSettings, now_s: float
+    block: Any,
+    environ: Mapping[str, Any],
+    settings: SearchSettings,
+    now_s: float,
+    ubi: Mapping[str, Any] = MappingProxyType({}),
+    place: str = "",
 ) -> Instructions:
     """Put the body's block and the headers together; the body, being closer, counts first.
 
@@ -75,6 +99,10 @@ def read_instructions(
     settings : SearchSettings
     now_s : float
         Seconds since 1970-01-01 UTC: signed tokens expire.
+    ubi : Mapping
+        As :func:`read_ubi` says.
+    place : str
+        What the header's query id is followed by for this search of a multi-search.
 
     Raises
     ------
@@ -84,14 +112,55 @@ def read_instructions(
         block = {}
     elif not isinstance(block, dict) or not block.keys() <= _KEYS:
         raise BadInstruction(f"ext.sidecar: expected an object with {', '.join(sorted(_KEYS))}")
-    enabled = block.get("enabled", True)
-    if not isinstance(enabled, bool):
-        raise BadInstruction("ext.sidecar.enabled: expected true or false")
+    user_query = block.get("user_query")
+    if user_query is not None and not isinstance(user_query, str):
+        raise BadInstruction("ext.sidecar.user_query: expected text")
+    _flag(block, "explain", False)  # followed wherever it stands, and checked here
     return Instructions(
         _customer(block, environ, settings, now_s),
         _impact(block.get("impact"), environ.get(IMPACT_HEADER)),
-        enabled,
+        _flag(block, "enabled", True),
+        _query_id(block, environ, ubi, place),
+        _text(ubi.get("user_query")) if user_query is None else user_query,
     )
+
+
+def _flag(block: Mapping[str, Any], key: str, default: bool) -> bool:
+    value = block.get(key, default)
+    if not isinstance(value, bool):
+        raise BadInstruction(f"ext.sidecar.{key}: expected true or false")
+    return value
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _query_id(
+    block: Mapping[str, Any], environ: Mapping[str, Any], ubi: Mapping[str, Any], place: str
+) -> str:
+    """The app's own name for a search: the body's, the header's, or that of the UBI plugin."""
+    said = block.get("query_id")
+    if said is None:
+        header = environ.get(QUERY_ID_KEY)
+        said = header + place if header else None
+    if said is None:
+        theirs = ubi.get("query_id")
+        # What is wrong with it is for the other plugin to say.
+        return theirs if isinstance(theirs, str) and is_query_id(theirs) else ""
+    if not isinstance(said, str) or not is_query_id(said):
+        raise BadInstruction("query_id: expected 1 to 100 printable ASCII characters, no spaces")
+    return said
+
+
+def new_query_id() -> str:
+    """A name that no other search has: a random UUID."""
+    return str(uuid.uuid4())
+
+
+def is_query_id(text: str) -> bool:
+    """Whether a search can be called that."""
+    return _QUERY_ID.fullmatch(text) is not None
 
 
 def _customer(

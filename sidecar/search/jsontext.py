@@ -147,6 +147,31 @@ def object_at(text: str, start: int) -> ObjectText:
         at = _skip(text, at + 1)
 
 
+def objects_at(text: str, start: int) -> list[ObjectText]:
+    """Read the array of objects that starts at an offset, with the places of their members.
+
+    Raises
+    ------
+    DuplicateKey
+    ValueError, IndexError, StopIteration, RecursionError
+        As :func:`object_at`.
+    """
+    if text[start] != "[":
+        raise Unparsable("expected an array")
+    found: list[ObjectText] = []
+    at = _skip(text, start + 1)
+    if text[at] == "]":
+        return found
+    while True:
+        found.append(object_at(text, at))
+        at = _skip(text, found[-1].close + 1)
+        if text[at] == "]":
+            return found
+        if text[at] != ",":
+            raise Unparsable("expected a comma")
+        at = _skip(text, at + 1)
+
+
 def _skip(text: str, at: int) -> int:
     end: int = WHITESPACE.match(text, at).end()
     return end

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 from sidecar.search.decision import Action, Decision
+from sidecar.search.instructions import QUERY_ID_KEY
 from sidecar.search.limits import Deadline
 from sidecar.search.msearch import Item, Malformed, join, split
 from sidecar.search.plan import Planner
@@ -18,7 +19,11 @@ def plan_multi(planner: Planner, search: Search) -> Plan:
     try:
         items = split(search.body)
         deadline = Deadline(planner.settings.deadline_ms / 1000)
-        plans = [_plan_item(planner, item, search, deadline) for item in items]
+        base = search.environ.get(QUERY_ID_KEY) or planner.new_query_id()
+        plans = [
+            _plan_item(planner, item, search, deadline, (f"{base}.{place}", f".{place}"))
+            for place, item in enumerate(items)
+        ]
     except Malformed:
         return Plan(Decision("untouched", "unparsable"))
     except Exception:
@@ -37,19 +42,23 @@ def plan_multi(planner: Planner, search: Search) -> Plan:
         None if original == search.body else original,
         any(plan.altered for plan in plans),
         items=tuple(plans),
+        query_id=base if any(plan.query_id for plan in plans) else "",
+        explain=any(plan.explain for plan in plans),
     )
 
 
-def _plan_item(planner: Planner, item: Item, search: Search, deadline: Deadline) -> Plan:
+def _plan_item(
+    planner: Planner, item: Item, search: Search, deadline: Deadline, named: tuple[str, str]
+) -> Plan:
     if not item.body.strip():
         return left("untouched", "unparsable", None, None)
     told = item.read(search.expression)
     if told is None:
         # Its block, if it has one, must be cut out all the same.
-        return planner.plan(Search("", {}, search.environ, item.body), deadline)
+        return planner.plan(Search("", {}, search.environ, item.body, *named), deadline)
     expression, parameters = told
     merged = {**search.parameters, **parameters}
-    return planner.plan(Search(expression, merged, search.environ, item.body), deadline)
+    return planner.plan(Search(expression, merged, search.environ, item.body, *named), deadline)
 
 
 def _summary(decisions: list[Decision]) -> Decision:

@@ -47,7 +47,7 @@ class Pieces:
 
 def changed(plan: Plan) -> list[Plan]:
     """The plans of all searches in a request that were changed."""
-    return [one for one in plan.items or (plan,) if one.altered]
+    return [one for one in plan.singles if one.altered]
 
 
 def failures(plan: Plan, answer: Answer, pieces: Pieces) -> list[Plan]:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from sidecar.contract.errors import SidecarError
+from sidecar.search.catalogue import Catalogue
 from sidecar.search.classify import classify
 from sidecar.search.decision import Decision, Verdict
 from sidecar.search.holdout import is_held_out
@@ -19,13 +19,15 @@ from sidecar.search.indices import is_configured
 from sidecar.search.instructions import (
     BadInstruction,
     Instructions,
+    new_query_id,
     read_block,
     read_instructions,
+    read_ubi,
 )
 from sidecar.search.jsontext import DuplicateKey, ObjectText, Unparsable, parse_object
-from sidecar.search.limits import Bounded, Breaker, Deadline, DeadlineExceeded, ShortCache
+from sidecar.search.limits import Breaker, Deadline, DeadlineExceeded
 from sidecar.search.pages import pin_key, starts_at_zero
-from sidecar.search.planned import Plan, Search, left, original
+from sidecar.search.planned import Asked, Plan, Search, left, original
 from sidecar.search.ports import IndexResolver, Resolution, VersionSource
 from sidecar.search.rewrite import Edit, Taste, add_sort, personalise
 from sidecar.search.settings import SearchSettings
@@ -55,6 +57,8 @@ class Planner:
     browse_limit : int
         Documents up to which a browse request scores every match by script, in time linear in
         their number; in larger catalogues the ``window`` nearest of each shard come first.
+    new_query_id : Callable[[], str]
+        Names a search for which the app has no name.
     """
 
     def __init__(
@@ -66,42 +70,42 @@ class Planner:
         breaker: Breaker | None = None,
         now: Callable[[], float] = time.time,
         browse_limit: int = BROWSE_LIMIT,
+        new_query_id: Callable[[], str] = new_query_id,
     ) -> None:
         self.settings = settings
+        self.new_query_id = new_query_id
         self.breaker = breaker or Breaker(settings.breaker_s)
         self._tastes = tastes
-        self._resolve = resolve
-        self._version = version
+        self._catalogue = Catalogue(resolve, version, settings.resolution_cache_s)
         self._now = now
         self._browse_limit = browse_limit
-        self._bounded = Bounded()
-        self._resolutions: ShortCache[Resolution | None] = ShortCache(settings.resolution_cache_s)
 
     def plan(self, search: Search, deadline: Deadline | None = None) -> Plan:
         """Decide about one search; on any fault, to leave it alone."""
         body: ObjectText | None = None
+        block: Any = None
         edit: Edit | None = None
         deadline = deadline or Deadline(self.settings.deadline_ms / 1000)
         try:
             if search.body.strip():
                 body = parse_object(search.body)
                 block, edit = read_block(body)
-            else:
-                block = None
-            return self._plan(search, body, block, edit, deadline)
+            plan = self._plan(search, body, block, edit, deadline)
         except DuplicateKey:
-            return left("untouched", "duplicate_key", body, edit)
+            plan = left("untouched", "duplicate_key", body, edit)
         except Unparsable:
-            return left("untouched", "unparsable", body, edit)
+            plan = left("untouched", "unparsable", body, edit)
         except BadInstruction as error:
             log.info("instruction not followed: %s", error)
-            return left("untouched", "bad_instruction", body, edit)
+            plan = left("untouched", "bad_instruction", body, edit)
         except DeadlineExceeded:
-            return left("bypassed", "deadline", body, edit)
+            plan = left("bypassed", "deadline", body, edit)
         except Exception:
             # Whatever it is, the shopper gets the plain result.
             log.exception("planning a search failed")
-            return left("bypassed", "fault", body, edit)
+            plan = left("bypassed", "fault", body, edit)
+        # Also where there is nothing to explain: what such a request carries stays behind.
+        return plan._replace(explain=True) if _explains(block) else plan
 
     def _plan(
         self,
@@ -114,23 +118,60 @@ class Planner:
         settings = self.settings
         if not is_configured(search.expression, settings.product_indices):
             return left("untouched", "index", body, edit)
-        told = read_instructions(block, search.environ, settings, self._now())
+        told = read_instructions(
+            block, search.environ, settings, self._now(), read_ubi(body), search.place
+        )
         # Only asked where it matters: the first time it may take a while.
         has_collapse = body is not None and "collapse" in body.members
-        version = self._known_version(deadline) if has_collapse else None
+        version = self._catalogue.version(deadline) if has_collapse else None
         verdict = classify(search.parameters, body, settings, version)
         if verdict.kind == "none":
             return left("untouched", verdict.reason, body, edit)
-        refusal = self._switched_off(told, search)
-        if refusal:
-            return left("bypassed", refusal, body, edit)
-        customer = told.customer_id
-        if customer is None:
+        if not told.enabled:
+            return left("bypassed", "disabled", body, edit)
+        if told.customer_id is None:
+            if impact_for(told.impact, (search.expression,), settings) <= 0:
+                return left("bypassed", "impact_zero", body, edit)
             if settings.shopper_source == "any" and not settings.fallback_anonymous:
                 return left("untouched", "no_shopper", body, edit)
             return self._fallback(search, body, verdict, "no_shopper", edit, deadline)
-        if is_held_out(customer, settings):
+        asked = self._asked(told, told.customer_id, search, body)
+        try:
+            plan = self._for_shopper(asked, search, body, verdict, told, edit, deadline)
+        except DeadlineExceeded:
+            plan = left("bypassed", "deadline", body, edit)
+        return plan._replace(query_id=asked.query_id, asked=asked)
+
+    def _asked(
+        self, told: Instructions, customer_id: str, search: Search, body: ObjectText | None
+    ) -> Asked:
+        group = "holdout" if is_held_out(customer_id, self.settings) else "personalised"
+        return Asked(
+            told.query_id or search.query_id or self.new_query_id(),
+            customer_id,
+            search.expression,
+            told.user_query,
+            body,
+            search.parameters,
+            group if self.settings.holdout_percent > 0 else "",
+            told.impact,
+        )
+
+    def _for_shopper(
+        self,
+        asked: Asked,
+        search: Search,
+        body: ObjectText | None,
+        verdict: Verdict,
+        told: Instructions,
+        edit: Edit | None,
+        deadline: Deadline,
+    ) -> Plan:
+        if impact_for(told.impact, (search.expression,), self.settings) <= 0:
+            return left("bypassed", "impact_zero", body, edit)
+        if asked.group == "holdout":
             return left("holdout", "holdout", body, edit)
+        customer = asked.customer_id
         key = pin_key(customer, search.expression, body)
         first = starts_at_zero(search.parameters, body)
         tastes = self._tastes
@@ -141,7 +182,7 @@ class Planner:
         plan = self._with(known, search, body, verdict, told, edit, deadline)
         if not first:
             return plan
-        self._tastes.pin(key, customer, known.pin if plan.decision.action == "rewritten" else None)
+        tastes.pin(key, customer, known.pin if plan.decision.action == "rewritten" else None)
         return plan._replace(pin_key=key, customer_id=customer)
 
     def _with(
@@ -161,12 +202,12 @@ class Planner:
         key = f"{search.expression}\0{verdict.kind}"
         if self.breaker.is_open(key):
             return left("bypassed", "breaker_open", body, edit)
-        resolution = self._resolution(search.expression, deadline)
+        resolution = self._catalogue.resolution(search.expression, deadline)
         if resolution is None or not resolution.fits:
             return left("untouched", "unresolved" if resolution is None else "mapping", body, edit)
         kind, reason = verdict.kind, verdict.reason
         if self._is_too_large(verdict, resolution):
-            if (self._known_version(deadline) or (0, 0)) < KNN_CLAUSE:
+            if (self._catalogue.version(deadline) or (0, 0)) < KNN_CLAUSE:
                 return left("untouched", "catalogue_size", body, edit)
             kind = reason = "nearest"
         impact = impact_for(told.impact, resolution.indices, self.settings)
@@ -176,7 +217,9 @@ class Planner:
         taste = Taste(known.pin.vector_json, strength, known.pin.calibration)
         text = personalise(body, kind, taste, self.settings, edit).encode()
         deadline.left()
-        return Plan(Decision("rewritten", reason), text, original(body, edit), True, key)
+        return Plan(
+            Decision("rewritten", reason), text, original(body, edit), True, key, taste=taste
+        )
 
     def _is_too_large(self, verdict: Verdict, resolution: Resolution) -> bool:
         # Who asks for the cosine's exact score gets it, and pays for it.
@@ -206,33 +249,12 @@ class Planner:
             key,
         )
 
-    def _switched_off(self, told: Instructions, search: Search) -> str | None:
-        if not told.enabled:
-            return "disabled"
-        if impact_for(told.impact, (search.expression,), self.settings) <= 0:
-            return "impact_zero"
-        return None
-
-    def _known_version(self, deadline: Deadline) -> tuple[int, int] | None:
-        try:
-            return self._bounded.call(lambda seconds: self._version(), deadline)
-        except (DeadlineExceeded, SidecarError):
-            return None
-
-    def _resolution(self, expression: str, deadline: Deadline) -> Resolution | None:
-        cached = self._resolutions.get(expression)
-        if cached is not None:
-            return cached[0]
-        found = None
-        try:
-            found = self._bounded.call(lambda left: self._resolve(expression, left), deadline)
-        except SidecarError as error:
-            log.warning("looking up %s failed: %s", expression, error)
-        self._resolutions.put(expression, found)
-        return found
-
     def unpin(self, plan: Plan) -> None:
         """Page 1 went out as the original after all: so will the next pages."""
-        for one in plan.items or (plan,):
+        for one in plan.singles:
             if one.pin_key:
                 self._tastes.pin(one.pin_key, one.customer_id, None)
+
+
+def _explains(block: Any) -> bool:
+    return isinstance(block, dict) and block.get("explain") is True

@@ -7,7 +7,39 @@ from typing import Any, NamedTuple
 
 from sidecar.search.decision import Action, Decision
 from sidecar.search.jsontext import ObjectText
-from sidecar.search.rewrite import Edit, without_block
+from sidecar.search.rewrite import Edit, Taste, without_block
+
+
+class Asked(NamedTuple):
+    """What a named shopper asked for: what the log of queries and explanations are made of.
+
+    Parameters
+    ----------
+    query_id : str
+        The app's, else one that is new.
+    customer_id : str
+    expression : str
+        Index expression.
+    user_query : str, optional
+        What the shopper typed, where the request says so.
+    body : ObjectText, optional
+        The search's, as it came.
+    parameters : Mapping[str, str]
+        URL parameters.
+    group : str
+        Of the experiment: ``holdout`` or ``personalised``; empty where there is none.
+    impact : float, optional
+        0 to 100, where the request says so.
+    """
+
+    query_id: str
+    customer_id: str
+    expression: str
+    user_query: str | None
+    body: ObjectText | None
+    parameters: Mapping[str, str]
+    group: str
+    impact: float | None
 
 
 class Plan(NamedTuple):
@@ -27,6 +59,14 @@ class Plan(NamedTuple):
         Of page 1 of a search that is remembered; empty otherwise.
     items : tuple[Plan, ...]
         Of a multi-search, each by itself.
+    query_id : str
+        For the answer's header; empty for a search that nobody will refer to.
+    asked : Asked, optional
+        ``None`` where no shopper is named, or personalising is out of the question.
+    taste : Taste, optional
+        What the hits' scores are multiplied by, where they are.
+    explain : bool
+        Whether hits are to say why they are where they are; of any search of a multi-search.
     """
 
     decision: Decision
@@ -37,6 +77,21 @@ class Plan(NamedTuple):
     pin_key: str = ""
     customer_id: str = ""
     items: tuple[Plan, ...] = ()
+    query_id: str = ""
+    asked: Asked | None = None
+    taste: Taste | None = None
+    explain: bool = False
+
+    @property
+    def singles(self) -> tuple[Plan, ...]:
+        """The plan of each search in the request."""
+        return self.items or (self,)
+
+    def gone_out_plain(self) -> Plan:
+        """The same, once what was changed has failed and the originals were sent."""
+        failed = Decision("bypassed", "rewrite_failed")
+        items = tuple(one._replace(decision=failed) if one.altered else one for one in self.items)
+        return self._replace(decision=failed, items=items)
 
 
 class Search(NamedTuple):
@@ -52,12 +107,18 @@ class Search(NamedTuple):
         The sidecar's own headers, under their WSGI keys.
     body : bytes
         Decoded; empty for none.
+    query_id : str
+        Its name, unless the request has one for it; empty: a new one.
+    place : str
+        What a name in the header is followed by, for one of a multi-search.
     """
 
     expression: str
     parameters: Mapping[str, str]
     environ: Mapping[str, Any]
     body: bytes
+    query_id: str = ""
+    place: str = ""
 
 
 def original(body: ObjectText | None, edit: Edit | None) -> bytes | None:

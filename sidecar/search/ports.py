@@ -8,6 +8,7 @@ from typing import NamedTuple, Protocol
 
 from sidecar.contract.schema import Calibration
 from sidecar.contract.weights import F32
+from sidecar.search.planned import Plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,3 +93,33 @@ class PinStore(Protocol):
 
     def get(self, key: str, timeout_s: float) -> Pin | None:
         """A pin that has not expired. Raises SidecarError."""
+
+
+class Answered(NamedTuple):
+    """A search and its answer, for the log of queries.
+
+    Parameters
+    ----------
+    plan : Plan
+        With what was asked, for each search of the request.
+    body : bytes, optional
+        The answer's, as it came; ``None`` where it was cut off or too long.
+    encoding : str
+        The body's ``Content-Encoding``, in lower case.
+    request_id : str
+    at : float
+        When it was answered, seconds since 1970-01-01 UTC.
+    """
+
+    plan: Plan
+    body: bytes | None
+    encoding: str
+    request_id: str
+    at: float
+
+
+class QueryLog(Protocol):
+    """Where searches and their answers are noted down."""
+
+    def put(self, answered: Answered) -> None:
+        """Note one down. Must not wait and must not raise."""

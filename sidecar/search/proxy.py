@@ -15,7 +15,9 @@ from sidecar.search import sniff
 from sidecar.search.answer import Answer
 from sidecar.search.bodies import ClientGone, Incoming, gunzip
 from sidecar.search.classify import media_reason
-from sidecar.search.decision import ACTION_HEADER, REASON_HEADER, Decision
+from sidecar.search.decision import Decision
+from sidecar.search.delivery import Delivery
+from sidecar.search.explained import Explanations
 from sidecar.search.guard import guarded
 from sidecar.search.headers import forwarded
 from sidecar.search.multi import plan_multi
@@ -23,9 +25,13 @@ from sidecar.search.observe import Observer
 from sidecar.search.pieces import Pieces, changed, failures, why
 from sidecar.search.plan import Planner
 from sidecar.search.planned import Plan, Search
+from sidecar.search.ports import QueryLog
 from sidecar.search.target import OTHER, Target, parse_target
 from sidecar.search.upstream import Upstream, UpstreamTimeout
 from sidecar.search.wsgi import (
+    API,
+    STARTED,
+    UPSTREAM,
     Environ,
     StartResponse,
     content_type,
@@ -33,14 +39,19 @@ from sidecar.search.wsgi import (
     request_uri,
     status_line,
 )
+from sidecar.tracing import REQUEST_ID, REQUEST_ID_HEADER, begin
 
 log = logging.getLogger(__name__)
 
-#: Keys of our own in the environ of a request: when it began, seconds spent upstream, its API.
-_STARTED, _UPSTREAM, _API = "sidecar.started", "sidecar.upstream_s", "sidecar.api"
 _NONE: list[Plan] = []
 _FAULT = Plan(Decision("bypassed", "fault"))
+_UNREAD = {
+    "template": Plan(Decision("untouched", "template")),
+    "scroll": Plan(Decision("untouched", "scroll_page")),
+}
 _REWRITTEN_BODY = frozenset({"HTTP_CONTENT_ENCODING"})
+#: The key is for the sidecar; and an answer that is to be changed must come unpacked.
+_EXPLAINED = _REWRITTEN_BODY | {"HTTP_X_API_KEY", "HTTP_ACCEPT_ENCODING"}
 
 
 class Proxy:
@@ -52,43 +63,52 @@ class Proxy:
     planner : Planner
     observer : Observer, optional
         Told what was done; counts and logs.
+    query_log : QueryLog, optional
+        Where searches of named shoppers are noted down.
+    explanations : Explanations, optional
+        For ``ext.sidecar.explain``.
     """
 
     def __init__(
-        self, upstream: Upstream, planner: Planner, observer: Observer | None = None
+        self,
+        upstream: Upstream,
+        planner: Planner,
+        observer: Observer | None = None,
+        query_log: QueryLog | None = None,
+        explanations: Explanations | None = None,
     ) -> None:
         self._upstream = upstream
         self._planner = planner
         self._settings = planner.settings
         self._observer = observer or Observer()
+        self._hand_on = Delivery(self._observer, query_log, explanations).hand_on
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """WSGI."""
-        environ[_STARTED] = time.perf_counter()
-        environ[_UPSTREAM] = 0.0
+        environ[STARTED] = time.perf_counter()
+        environ[UPSTREAM] = 0.0
+        begin(environ)
         target = guarded("understanding a request line", lambda: _target(environ), OTHER)
-        environ[_API] = target.api
+        environ[API] = target.api
         incoming = Incoming(environ)
         try:
             if target.api in ("search", "async_search", "msearch"):
                 return self._search(target, environ, incoming, start_response)
-            decision = None
-            if target.api in ("template", "scroll"):
-                reason = "template" if target.api == "template" else "scroll_page"
-                decision = Decision("untouched", reason)
             if target.api == "nodes":
                 return self._nodes(environ, incoming, start_response)
             answer = self._send(environ, incoming)
-            return self._hand_on(answer, environ, start_response, decision)
+            return self._hand_on(answer, environ, start_response, _UNREAD.get(target.api))
         except ClientGone:
-            return own_error(start_response, 400, "client_gone", "the body ended too early")
+            return own_error(
+                environ, start_response, 400, "client_gone", "the body ended too early"
+            )
         except UpstreamTimeout as error:
             self._observer.upstream_failed("timeout")
-            return own_error(start_response, 504, "upstream_timeout", str(error))
+            return own_error(environ, start_response, 504, "upstream_timeout", str(error))
         except UnreachableError as error:
             self._observer.upstream_failed("unreachable")
             log.warning("%s", error)
-            return own_error(start_response, 502, "upstream_unreachable", str(error))
+            return own_error(environ, start_response, 502, "upstream_unreachable", str(error))
 
     def _send(
         self,
@@ -112,17 +132,16 @@ class Proxy:
         start_response: StartResponse,
     ) -> Iterable[bytes]:
         plan = guarded("planning a search", lambda: self._plan(target, environ, incoming), _FAULT)
-        decision = plan.decision
         if not plan.altered:
-            answer = self._send_search(environ, incoming, plan.body)
-            return self._hand_on(answer, environ, start_response, decision)
+            answer = self._send_search(environ, incoming, plan.body, plan.explain)
+            return self._hand_on(answer, environ, start_response, plan)
         try:
-            answer = self._send_search(environ, incoming, plan.body)
+            answer = self._send_search(environ, incoming, plan.body, plan.explain)
             pieces = Pieces(answer)
             # An answer that cannot be judged counts as whole.
             failed = guarded("judging an answer", lambda: failures(plan, answer, pieces), _NONE)
             if not failed:
-                return self._hand_on(answer, environ, start_response, decision, pieces)
+                return self._hand_on(answer, environ, start_response, plan, pieces)
             failure = guarded("reading an error", lambda: why(answer, pieces), "")
             answer.close()
         except UnreachableError as error:
@@ -139,12 +158,11 @@ class Proxy:
         start_response: StartResponse,
     ) -> Iterable[bytes]:
         """The original, once. Where it fares better, the index is left alone for a while."""
-        answer = self._send_search(environ, incoming, plan.original)
+        answer = self._send_search(environ, incoming, plan.original, plan.explain)
         pieces = Pieces(answer)
         still = guarded("judging an answer", lambda: failures(plan, answer, pieces), _NONE)
         guarded("remembering a failure", lambda: self._remember(plan, failed, still, failure), None)
-        decision = Decision("bypassed", "rewrite_failed")
-        return self._hand_on(answer, environ, start_response, decision, pieces)
+        return self._hand_on(answer, environ, start_response, plan.gone_out_plain(), pieces)
 
     def _remember(self, plan: Plan, failed: list[Plan], still: list[Plan], failure: str) -> None:
         for one in failed:
@@ -180,11 +198,14 @@ class Proxy:
         self._observer.planned(time.perf_counter() - started)
         return plan
 
-    def _send_search(self, environ: Environ, incoming: Incoming, body: bytes | None) -> Answer:
+    def _send_search(
+        self, environ: Environ, incoming: Incoming, body: bytes | None, explain: bool
+    ) -> Answer:
         """A search with a body of ours; ``None``: as it came."""
         if body is None:
             return self._send(environ, incoming, repeatable=True)
-        headers = forwarded(environ, self._upstream.host_header, _REWRITTEN_BODY)
+        without = _EXPLAINED if explain else _REWRITTEN_BODY
+        headers = forwarded(environ, self._upstream.host_header, without)
         if not environ.get("CONTENT_TYPE"):
             headers.append(("Content-Type", content_type(environ.get("HTTP_ACCEPT"))))
         headers.append(("Content-Length", str(len(body))))
@@ -207,7 +228,7 @@ class Proxy:
                 repeatable=repeatable,
             )
         finally:
-            environ[_UPSTREAM] += time.perf_counter() - started
+            environ[UPSTREAM] += time.perf_counter() - started
 
     def _nodes(
         self, environ: Environ, incoming: Incoming, start_response: StartResponse
@@ -221,37 +242,9 @@ class Proxy:
             changed = guarded("changing addresses", lambda: sniff.point_at(body, address), None)
         headers = [one for one in answer.head.headers if one[0].lower() != "content-length"]
         body = body if changed is None else changed
-        start_response(status_line(answer), [*headers, ("Content-Length", str(len(body)))])
-        return [body]
-
-    def _hand_on(
-        self,
-        answer: Answer,
-        environ: Environ,
-        start_response: StartResponse,
-        decision: Decision | None,
-        pieces: Pieces | None = None,
-    ) -> Iterable[bytes]:
-        """The answer as it comes. ``pieces``: of which some were read already."""
-        headers = answer.head.headers
-        if decision is not None:
-            headers = [*headers, (ACTION_HEADER, decision.action), (REASON_HEADER, decision.reason)]
-        pieces = pieces or Pieces(answer)
-        upstream_s = environ[_UPSTREAM]
-        added_s = time.perf_counter() - environ[_STARTED] - upstream_s
-        status = answer.head.status
-        guarded(
-            "counting a request",
-            lambda: self._observer.answered(environ[_API], status, decision, upstream_s, added_s),
-            None,
-        )
-        if answer.is_here():
-            # Nothing to wait for: the connection goes back before the head is sent.
-            body = b"".join(pieces)
-            start_response(status_line(answer), headers)
-            return [body] if body else []
+        headers += [("Content-Length", str(len(body))), (REQUEST_ID_HEADER, environ[REQUEST_ID])]
         start_response(status_line(answer), headers)
-        return pieces
+        return [body]
 
 
 def _target(environ: Environ) -> Target:

@@ -8,8 +8,11 @@ from http.client import responses
 from typing import Any
 
 from sidecar.search.answer import Answer
+from sidecar.tracing import REQUEST_ID, REQUEST_ID_HEADER
 
 Environ = dict[str, Any]
+#: Keys of our own in the environ of a request: when it began, seconds spent upstream, its API.
+STARTED, UPSTREAM, API = "sidecar.started", "sidecar.upstream_s", "sidecar.api"
 StartResponse = Callable[..., Any]
 
 
@@ -40,7 +43,7 @@ def content_type(accept: str | None) -> str:
 
 
 def own_error(
-    start_response: StartResponse, status: int, kind: str, reason: str
+    environ: Environ, start_response: StartResponse, status: int, kind: str, reason: str
 ) -> Iterable[bytes]:
     """An error of the sidecar's own, in Elasticsearch's form: clients insist on the header."""
     error = {"type": f"sidecar_{kind}_exception", "reason": reason}
@@ -49,6 +52,7 @@ def own_error(
         ("Content-Type", "application/json"),
         ("Content-Length", str(len(body))),
         ("X-Elastic-Product", "Elasticsearch"),
+        (REQUEST_ID_HEADER, environ[REQUEST_ID]),
     ]
     start_response(f"{status} {responses[status]}", headers)
     return [body]

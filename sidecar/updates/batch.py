@@ -66,7 +66,7 @@ def links_of(user: User | None, change: Change) -> frozenset[str]:
     stored = user.merged_into if user is not None else ()
     if not change.links:  # nearly always
         return frozenset(stored)
-    since = _forgotten(user)
+    since = forgotten_until(user)
     return frozenset(stored) | {to for to, at in change.links.items() if at > since}
 
 
@@ -140,7 +140,7 @@ def apply(
         Of the weights that are served.
     """
     before = user if user is not None else User(customer_id)
-    since = _forgotten(user)
+    since = forgotten_until(user)
     fresh = [i for i in interactions if i.received_at > since]
     history = merge(before.history, fresh, limits=limits)
     merged_into = tuple(sorted(links)) if len(links) <= MAX_LINKS else before.merged_into
@@ -213,7 +213,7 @@ def is_current(
     )
 
 
-def _forgotten(user: User | None) -> int:
+def forgotten_until(user: User | None) -> int:
     """Microseconds; interactions received up to then do not count."""
     if user is None or user.forgotten_at is None:
         return -1

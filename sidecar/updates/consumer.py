@@ -12,12 +12,14 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NamedTuple
 
+from sidecar import tracing
 from sidecar.contract.errors import SidecarError
 from sidecar.contract.events import EventVocabulary
+from sidecar.contract.messages import CustomerEvent
 from sidecar.tower.load import Tower
 from sidecar.updates.backoff import Backoff, pause
 from sidecar.updates.catch_up import catch_up
@@ -65,6 +67,8 @@ class Consumer:
         Called by the writer for each stored message: must be quick.
     clock : Callable[[], float]
         Seconds since 1970-01-01 UTC.
+    on_accepted : Callable, optional
+        As :class:`sidecar.updates.handler.BatchHandler` takes it.
     """
 
     def __init__(
@@ -79,6 +83,7 @@ class Consumer:
         metrics: UpdateMetrics | None = None,
         on_stored: Callable[[Timing], None] | None = None,
         clock: Callable[[], float] = time.time,
+        on_accepted: Callable[[Sequence[CustomerEvent]], None] | None = None,
     ) -> None:
         self._queue = queue
         self._settings = settings = settings or UpdateSettings()
@@ -93,6 +98,7 @@ class Consumer:
             conflict_attempts=settings.conflict_attempts,
             metrics=metrics,
             clock=clock,
+            on_accepted=on_accepted,
         )
         dead = settings.dead_letter_url
         self._dead_letters = DeadLetters(queue.sibling(dead, _DEAD_SETTING)) if dead else None
@@ -240,10 +246,12 @@ class Consumer:
         self._metrics.finished.labels("stored").inc(len(handled.stored))
         for message, error in handled.poison:
             self._metrics.poison.labels(error.reason).inc()
-            log.warning("message %s can never be stored: %s", message.message_id, error)
+            with tracing.handling(message.attributes, message.body):
+                log.warning("message %s can never be stored: %s", message.message_id, error)
         for message, reason in handled.refused:
             self._metrics.finished.labels("refused").inc()
-            log.error("message %s: Elasticsearch refuses: %s", message.message_id, reason)
+            with tracing.handling(message.attributes, message.body):
+                log.error("message %s: Elasticsearch refuses: %s", message.message_id, reason)
         # Neither deleted nor released: the queue's redrive policy decides.
         self._in_flight.finish(message for message, _ in handled.refused)
         self._disposer.put(handled.stored, handled.poison)

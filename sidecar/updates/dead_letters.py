@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sidecar.contract.errors import MessageError
-from sidecar.updates.envelopes import DETAIL, MESSAGE_ID, REASON, SENT_AT, Outgoing, Received
+from sidecar.updates.envelopes import DETAIL, REASON, Outgoing, Received
 from sidecar.updates.sqs import Queue
 
 
@@ -40,7 +40,6 @@ def _letter(message: Received, error: MessageError) -> Outgoing:
             REASON: error.reason,
             # SQS refuses most control characters, and an empty value.
             DETAIL: "".join(c if c.isprintable() else "?" for c in str(error))[:1000],
-            MESSAGE_ID: message.message_id,
-            SENT_AT: str(message.sent_at),
+            **message.identity,
         },
     )

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from sidecar.tracing import TRACEPARENT
+
 #: SQS's own limits on one batch request.
 MAX_BATCH = 10
 MAX_BATCH_BYTES = 262_144
@@ -44,6 +46,13 @@ class Received:
     received_at: int
     receives: int = 1
     attributes: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def identity(self) -> dict[str, str]:
+        """The attributes by which it is known, and traced, when it is sent again."""
+        kept = {MESSAGE_ID: self.message_id, SENT_AT: str(self.sent_at)}
+        trace = self.attributes.get(TRACEPARENT)
+        return {**kept, TRACEPARENT: trace} if trace else kept
 
 
 @dataclass(frozen=True, slots=True)

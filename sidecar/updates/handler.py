@@ -13,13 +13,14 @@ from typing import Protocol
 
 from sidecar.contract.errors import MessageError, RefusedError, SidecarError, UnreachableError
 from sidecar.contract.events import EventVocabulary
-from sidecar.contract.messages import ParsedMessage, parse_message
+from sidecar.contract.messages import CustomerEvent, ParsedMessage, parse_message
 from sidecar.contract.weights import F32
 from sidecar.elastic.users import Outcome, User, Written
 from sidecar.tower.load import Tower
 from sidecar.updates.batch import (
     Change,
     apply,
+    forgotten_until,
     group,
     is_current,
     links_of,
@@ -89,6 +90,9 @@ class BatchHandler:
     metrics : UpdateMetrics
     clock : Callable[[], float]
         Seconds since 1970-01-01 UTC.
+    on_accepted : Callable[[Sequence[CustomerEvent]], None], optional
+        Told of stored events, again for each redelivery; those of a shopper who was forgotten
+        since are not among them. Must neither wait nor raise.
     """
 
     def __init__(
@@ -101,6 +105,7 @@ class BatchHandler:
         conflict_attempts: int = 10,
         metrics: UpdateMetrics | None = None,
         clock: Callable[[], float] = time.time,
+        on_accepted: Callable[[Sequence[CustomerEvent]], None] | None = None,
     ) -> None:
         self._users = users
         self._products = products
@@ -109,6 +114,7 @@ class BatchHandler:
         self._conflict_attempts = conflict_attempts
         self._metrics = metrics or UpdateMetrics()
         self._clock = clock
+        self._on_accepted = on_accepted
 
     def handle(self, messages: Sequence[Received]) -> Handled:
         """Store what can be stored. Raises nothing that a message or a server could cause."""
@@ -117,8 +123,9 @@ class BatchHandler:
         changes = group(parsed)
         open_: set[int] = set().union(*(change.owners for change in changes.values()))
         refused: dict[int, str] = {}
+        forgotten: dict[str, int] = {}
         try:
-            changes = self._store(changes, refused)
+            changes = self._store(changes, refused, forgotten)
         except (UnreachableError, RefusedError) as error:
             handled.fault = error
             self._metrics.faults.labels("elasticsearch").inc()
@@ -133,6 +140,15 @@ class BatchHandler:
                 handled.stored.append(message)
                 done.append(parsed[position])
         self._count(done)
+        if self._on_accepted is not None:
+            accepted = [
+                event
+                for message in done
+                for event in message.events
+                if event.interaction.received_at > forgotten.get(event.customer_id, -1)
+            ]
+            if accepted:
+                self._on_accepted(accepted)
         return handled
 
     def _parse(self, messages: Sequence[Received], handled: Handled) -> dict[int, ParsedMessage]:
@@ -153,8 +169,13 @@ class BatchHandler:
                 handled.poison.append((message, error))
         return parsed
 
-    def _store(self, changes: dict[str, Change], refused: dict[int, str]) -> dict[str, Change]:
+    def _store(
+        self, changes: dict[str, Change], refused: dict[int, str], forgotten: dict[str, int]
+    ) -> dict[str, Change]:
         """Write all changes; returns those that are still to be written.
+
+        What Elasticsearch refuses goes into ``refused``, by message; until when shoppers are
+        forgotten into ``forgotten``.
 
         A failed request leaves ``changes`` as they are: messages then count as not stored, and
         handing them in again is safe. That is why this raises instead of returning.
@@ -168,13 +189,18 @@ class BatchHandler:
             for _ in range(self._conflict_attempts):
                 if not some:
                     break
-                some = self._attempt(some, refused)
+                some = self._attempt(some, refused, forgotten)
             left |= some
         return left
 
-    def _attempt(self, changes: dict[str, Change], refused: dict[int, str]) -> dict[str, Change]:
+    def _attempt(
+        self, changes: dict[str, Change], refused: dict[int, str], forgotten: dict[str, int]
+    ) -> dict[str, Change]:
         tower = self._tower_of()
         stored = self._read(changes)
+        forgotten.update(
+            (one, forgotten_until(user)) for one, user in stored.items() if user.forgotten_at
+        )
         changes = spread(changes, stored)
         limits = tower.weights.metadata.limits
         after = {

@@ -12,6 +12,7 @@ from typing import Any
 from sidecar.contract.errors import MessageError
 from sidecar.contract.events import EventVocabulary
 from sidecar.contract.messages import MAX_EVENTS, parse_message
+from sidecar.tracing import TRACEPARENT
 from sidecar.updates.envelopes import Outgoing
 from sidecar.updates.sqs import Queue
 
@@ -34,7 +35,10 @@ class Sent:
 
 
 def send_events(
-    queue: Queue, events: Sequence[Mapping[str, Any]], vocabulary: EventVocabulary
+    queue: Queue,
+    events: Sequence[Mapping[str, Any]],
+    vocabulary: EventVocabulary,
+    traceparent: str = "",
 ) -> list[Sent]:
     """Send events, one message each; those that could never be stored are not sent.
 
@@ -44,6 +48,8 @@ def send_events(
     events : Sequence[Mapping]
         As :func:`sidecar.contract.messages.parse_message` takes them.
     vocabulary : EventVocabulary
+    traceparent : str
+        The trace context that the messages carry on; empty for none.
 
     Returns
     -------
@@ -73,7 +79,7 @@ def send_events(
             results.append(Sent(None, "not_json", f"not_json: {error}"))
         else:
             results.append(None)
-            outgoing.append(_outgoing(event, body))
+            outgoing.append(_outgoing(event, body, traceparent))
     ids = iter(queue.send(outgoing))
     return [result if result is not None else _sent(next(ids)) for result in results]
 
@@ -84,10 +90,11 @@ def _sent(message_id: str | None) -> Sent:
     return Sent(message_id)
 
 
-def _outgoing(event: Mapping[str, Any], body: str) -> Outgoing:
+def _outgoing(event: Mapping[str, Any], body: str, traceparent: str) -> Outgoing:
     """For FIFO queues: the shopper is the message group, the event's own id deduplicates."""
     shopper = event.get("previous_id", event.get("customer_id", ""))
-    return Outgoing(body, group=group_id(str(shopper)), dedup=uuid.uuid4().hex)
+    attributes = {TRACEPARENT: traceparent} if traceparent else {}
+    return Outgoing(body, group_id(str(shopper)), uuid.uuid4().hex, attributes)
 
 
 def group_id(customer_id: str) -> str:

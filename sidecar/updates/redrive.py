@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from sidecar.contract.errors import MessageError
 from sidecar.contract.events import EventVocabulary
 from sidecar.contract.messages import parse_message
-from sidecar.updates.envelopes import DETAIL, MESSAGE_ID, REASON, SENT_AT, Outgoing, Received
+from sidecar.updates.envelopes import DETAIL, REASON, Outgoing, Received
 from sidecar.updates.sqs import Queue
 
 #: Seconds for which letters are hidden while somebody looks at them.
@@ -121,7 +121,7 @@ def _send(dead: Queue, queue: Queue, messages: list[Received]) -> int:
             message.body,
             group=message.message_id,
             dedup=message.message_id,
-            attributes={MESSAGE_ID: message.message_id, SENT_AT: str(message.sent_at)},
+            attributes=message.identity,
         )
         for message in messages
     )

@@ -26,6 +26,7 @@ from botocore.exceptions import (
 from botocore.exceptions import ConnectionError as BotoConnectionError
 
 from sidecar.contract.errors import ConfigError, RefusedError, UnreachableError
+from sidecar.tracing import TRACEPARENT
 from sidecar.updates.envelopes import (
     DETAIL,
     MAX_BATCH,
@@ -148,7 +149,7 @@ class Queue:
                 WaitTimeSeconds=wait_s,
                 VisibilityTimeout=visibility_s,
                 MessageSystemAttributeNames=["SentTimestamp", "ApproximateReceiveCount"],
-                MessageAttributeNames=[MESSAGE_ID, SENT_AT, REASON, DETAIL],
+                MessageAttributeNames=[MESSAGE_ID, SENT_AT, REASON, DETAIL, TRACEPARENT],
             )
         now = time.time_ns() // 1000
         return [received(raw, now) for raw in answer.get("Messages", ())]

@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from flask import Blueprint, Flask, Response, jsonify
+from flask import Blueprint, Flask, Response, jsonify, request
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import PathConverter
 
+from sidecar import tracing
 from sidecar.web.health import Checks, health
 
 WsgiApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
@@ -57,11 +58,22 @@ def own_app(ready: Checks, blueprints: Sequence[Blueprint] = ()) -> Flask:
     app = Flask("sidecar", static_folder=None)
     app.url_map.converters["path"] = _AnyPath
     app.json.sort_keys = False  # type: ignore[attr-defined]
+    app.before_request(_begin)
+    app.after_request(_named)
     app.register_blueprint(health(ready), url_prefix=f"{OWN}/health")
     for blueprint in blueprints:
         app.register_blueprint(blueprint)
     app.register_error_handler(HTTPException, _json_error)
     return app
+
+
+def _begin() -> None:
+    tracing.begin(request.environ)
+
+
+def _named(answer: Response) -> Response:
+    answer.headers[tracing.REQUEST_ID_HEADER] = request.environ[tracing.REQUEST_ID]
+    return answer
 
 
 def _json_error(error: HTTPException) -> tuple[Response, int, Mapping[str, str]]:

@@ -8,7 +8,8 @@ import time
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
-from flask import Blueprint, Request, redirect, request
+from flask import Blueprint, redirect, request
+from werkzeug.wrappers import Request
 from werkzeug.wrappers import Response as AnyResponse
 
 from sidecar.web.problems import Answer, problem

@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from flask import Blueprint, Response, jsonify, request
 
 from sidecar.contract.errors import ConfigError, MalformedError
-from sidecar.search.decision import ACTION_HEADER, REASON_HEADER
+from sidecar.search.decision import ACTION_HEADER, QUERY_ID_HEADER, REASON_HEADER
+from sidecar.search.instructions import is_query_id, new_query_id
 from sidecar.web.bodies import read_json
 from sidecar.web.problems import Answer, answer_errors, problem
 from sidecar.web.recommend import Recommended, Recommender
@@ -32,8 +33,13 @@ def recommendations_blueprint(recommender: Recommender) -> Blueprint:
     )
     def recommendations(customer_id: str) -> Response:
         wanted = _wanted()
+        query_id = request.headers.get(QUERY_ID_HEADER) or new_query_id()
+        if not is_query_id(query_id):
+            raise ConfigError(QUERY_ID_HEADER, query_id, "1 to 100 printable ASCII characters")
         with _filter_to_blame(wanted):
-            return _answer(recommender.for_shopper(customer_id, wanted))
+            answer = _answer(recommender.for_shopper(customer_id, wanted))
+        answer.headers[QUERY_ID_HEADER] = query_id
+        return answer
 
     @routes.route("/similar/<path:product_id>", methods=["GET", "POST"], merge_slashes=False)
     def similar(product_id: str) -> Response | Answer:

@@ -4,9 +4,18 @@ from __future__ import annotations
 
 from sidecar.elastic.resolve import Resolver
 from sidecar.elastic.users import User, Users
+from sidecar.search.explained import Explainer, Explanations
 from sidecar.search.observe import Observer
 from sidecar.search.plan import BROWSE_LIMIT, Planner
-from sidecar.search.ports import Model, PinStore, Resolution, Shopper, ShopperLookup, VersionSource
+from sidecar.search.ports import (
+    Model,
+    PinStore,
+    QueryLog,
+    Resolution,
+    Shopper,
+    ShopperLookup,
+    VersionSource,
+)
 from sidecar.search.proxy import Proxy
 from sidecar.search.settings import SearchSettings
 from sidecar.search.tastes import Tastes
@@ -31,6 +40,8 @@ def search_proxy(
     api_key: str | None = None,
     browse_limit: int = BROWSE_LIMIT,
     refresh: Refresh = ignore,
+    query_log: QueryLog | None = None,
+    explainer: Explainer | None = None,
 ) -> Proxy:
     """The proxy, ready to be served.
 
@@ -56,6 +67,9 @@ def search_proxy(
         Documents up to which a browse request scores every match by script.
     refresh : Callable[[str], None]
         Told of shoppers whose vector other weights made; must not wait.
+    query_log : QueryLog, optional
+    explainer : Explainer, optional
+        ``None``: hits are never explained.
 
     Raises
     ------
@@ -91,7 +105,8 @@ def search_proxy(
     )
     planner = Planner(settings, tastes, resolved, version, browse_limit=browse_limit)
     observer.watch_breakers(planner.breaker.count)
-    return Proxy(upstream, planner, observer)
+    explanations = None if explainer is None else Explanations(explainer)
+    return Proxy(upstream, planner, observer, query_log, explanations)
 
 
 def shopper_lookup(

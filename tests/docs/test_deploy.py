@@ -203,6 +203,7 @@ def exported() -> set[str]:
     metrics.SearchMetrics(registry)
     UpdateMetrics(registry)
     metrics.WeightsMetrics(registry)
+    metrics.LogMetrics(registry)
     names = set()
     for one in registry.collect():
         endings = {"counter": ["_total"], "histogram": ["_bucket", "_sum", "_count"]}

@@ -228,7 +228,7 @@ def test_a_resolution_that_fails(front: Callable[..., Front], error: Exception) 
     def broken(expression: str, seconds: float) -> Any:
         raise error
 
-    one.world.planner._resolve = broken
+    one.world.planner._catalogue._resolve = broken
     assert one.search().decision == ("untouched", "unresolved")
 
 
@@ -241,7 +241,7 @@ def test_a_version_that_takes_long_holds_nobody_up(front: Callable[..., Front]) 
         asked.append(1)
         return (8, 15)
 
-    one.world.planner._version = version
+    one.world.planner._catalogue._version = version
     body = MATCH[:-1] + ',"collapse":{"field":"c"}}'
     assert one.search(body).decision in (("untouched", "collapse"), ("bypassed", "deadline"))
     assert not asked

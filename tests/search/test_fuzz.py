@@ -26,7 +26,8 @@ from .wsgi import call
 
 names = st.sampled_from(
     [*BODY_KEYS, "bool", "must", "should", "filter", "match", "match_all", "term", "random_score",
-     "script_score", "sidecar", "customer_id", "impact", "enabled", "field", "top_hits", "_score",
+     "script_score", "sidecar", "customer_id", "impact", "enabled", "query_id", "user_query", "explain", "ubi",
+     "field", "top_hits", "_score",
      "x", "", "\ud800", "é"]
 )  # fmt: skip
 scalars = (

@@ -8,6 +8,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from sidecar.contract.messages import REASONS
+from sidecar.tracing import TRACEPARENT
 from sidecar.updates.envelopes import DETAIL, MESSAGE_ID, REASON, SENT_AT
 from sidecar.updates.metrics import UpdateMetrics
 
@@ -22,6 +23,6 @@ def test_every_metric_is_documented() -> None:
         assert f"`{name}" in PAGE, name
 
 
-@pytest.mark.parametrize("word", [*REASONS, REASON, DETAIL, MESSAGE_ID, SENT_AT])
+@pytest.mark.parametrize("word", [*REASONS, REASON, DETAIL, MESSAGE_ID, SENT_AT, TRACEPARENT])
 def test_every_reason_and_attribute_is_documented(word: str) -> None:
     assert f"`{word}`" in PAGE

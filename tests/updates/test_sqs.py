@@ -12,7 +12,8 @@ from botocore.stub import Stubber
 from sidecar.contract.errors import ConfigError, MessageError, RefusedError, UnreachableError
 from sidecar.contract.events import EventVocabulary
 from sidecar.embedded.process import free_port
-from sidecar.updates.envelopes import MESSAGE_ID, SENT_AT, Outgoing
+from sidecar.updates.dead_letters import DeadLetters
+from sidecar.updates.envelopes import MESSAGE_ID, SENT_AT, Outgoing, Received
 from sidecar.updates.publish import group_id, send_events
 from sidecar.updates.sqs import Queue, errors
 from updates.fakes import event, message
@@ -197,3 +198,21 @@ def test_message_groups_are_what_sqs_takes() -> None:
         assert group_id(odd).isalnum()
         assert len(group_id(odd)) <= 128
     assert group_id("é") == group_id("é") != group_id("è")
+
+
+@pytest.mark.servers
+def test_a_trace_goes_along_to_the_consumer_and_the_dead_letters(make_queue: MakeQueue) -> None:
+    queue, dead = make_queue("traced"), make_queue("traced-dead")
+    context = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    body = {"customer_id": "c", "product_id": "p", "event_name": "share"}
+    send_events(queue, [body, body], EventVocabulary(), context)
+    send_events(queue, [body], EventVocabulary())
+    got: list[Received] = []
+    while len(got) < 3:
+        got += queue.receive(wait_s=1, visibility_s=60)
+    assert sorted(one.attributes.get("traceparent", "") for one in got) == ["", context, context]
+    DeadLetters(dead).add([(one, MessageError("not_json", "x")) for one in got])
+    letters: list[Received] = []
+    while len(letters) < 3:
+        letters += dead.receive(wait_s=1, visibility_s=60)
+    assert sorted(one.identity.get("traceparent", "") for one in letters) == ["", context, context]

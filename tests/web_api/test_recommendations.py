@@ -41,6 +41,18 @@ def test_the_nearest_products_come_first(shop: Shop, fan: str) -> None:
     assert answer.headers["X-Sidecar-Reason"] == "taste"
 
 
+def test_recommendations_have_a_name_for_events_to_refer_to(shop: Shop, fan: str) -> None:
+    shop.client.indices.refresh(index=shop.users.index)
+    for path in (f"recommendations/{fan}", "recommendations/nobody"):
+        names = {recommend(shop, path).headers["X-Sidecar-Query-Id"] for _ in range(2)}
+        assert len(names) == 2
+    url = f"{shop.url}/_sidecar/recommendations/{fan}"
+    told = ask("GET", url, headers={"X-Sidecar-Query-Id": "mine"})
+    assert told.headers["X-Sidecar-Query-Id"] == "mine"
+    assert ask("GET", url, headers={"X-Sidecar-Query-Id": "a b"}).status == 400
+    assert "X-Sidecar-Query-Id" not in recommend(shop, "similar/tea-1").headers
+
+
 def test_no_answer_holds_a_vector(shop: Shop, fan: str) -> None:
     shop.client.indices.refresh(index=shop.users.index)
     for path in (f"recommendations/{fan}", "recommendations/nobody", "similar/tea-1", "trending"):
