@@ -38,6 +38,8 @@ def shown_shoppers(tower: Tower, shop: Shop, q: F32, baseline: str, most: int) -
     users, shares = served_tower(
         tower.folded, products, histories.events, histories.ages, histories.lengths
     )
+    # Coefficients of the sum over the shopper's own products, as parts of it.
+    shares = shares / np.maximum(np.abs(shares).sum(axis=1, keepdims=True), 1e-12)
     every = baselines(shop.data, shop.vectors, shop.split, length)
     theirs = next(scorer for name, scorer in every if name == baseline)(histories)
     shown = []
@@ -60,8 +62,8 @@ def shown_shoppers(tower: Tower, shop: Shop, q: F32, baseline: str, most: int) -
             )
         )
         shown.append(
-            f'<div class="shopper"><b>History</b>, oldest first, with its weight in the sum that '
-            f"makes the shopper's vector<ol>{listed}</ol><b>What came next</b>: "
+            f'<div class="shopper"><b>History</b>, oldest first, with the part that each product '
+            f"has in the shopper's vector<ol>{listed}</ol><b>What came next</b>: "
             f'{_name(shop, target)} ({next_})<div class="two">{columns}</div></div>'
         )
     return "".join(shown)
@@ -69,7 +71,7 @@ def shown_shoppers(tower: Tower, shop: Shop, q: F32, baseline: str, most: int) -
 
 def _share(share: float) -> str:
     width = min(100.0, max(0.0, 100 * share))
-    return f'<span class="share"><b style="width:{width:.0f}%"></b></span>{share:.2f} '
+    return f'<span class="share"><b style="width:{width:.0f}%"></b></span>{share:.0%} '
 
 
 def _top(shop: Shop, scores: F32, own: I32, target: int) -> str:
