@@ -28,7 +28,7 @@ from trainer.evaluate.metrics import Scorer, rank
 
 DIMENSION, BLOCKS, HEADS, DROPOUT = 64, 2, 1, 0.2
 BATCH, LEARNING_RATE, BETAS = 128, 1e-3, (0.9, 0.98)
-EPOCHS, PATIENCE = 50, 5
+EPOCHS, PATIENCE = 200, 5
 FULL_SOFTMAX = 20_000
 #: Validation cases that choose the epoch.
 MAX_CASES = 4_000
@@ -132,7 +132,7 @@ def sasrec(
     limits: HistoryLimits,
     *,
     seed: int = 0,
-    epochs: int = EPOCHS,
+    epochs: int | None = None,
     on_epoch: Callable[[int, float], object] = lambda number, value: None,
 ) -> Scorer:
     """Train on the train part, keep the epoch that is best on the validation part.
@@ -143,8 +143,8 @@ def sasrec(
     split : Split
     limits : HistoryLimits
     seed : int
-    epochs : int
-        Most epochs; ``PATIENCE`` without a better one end it.
+    epochs : int, optional
+        Most epochs (``EPOCHS``); ``PATIENCE`` without a better one end it.
     on_epoch : Callable, optional
         Called with number and validation NDCG@10.
     """
@@ -158,7 +158,7 @@ def sasrec(
         products, lengths = visits(dataset, split, limits)
         rng = np.random.default_rng(seed)
         best, chosen, kept = -1.0, 0, copy.deepcopy(model.state_dict())
-        for number in range(1, epochs + 1):
+        for number in range(1, (epochs or EPOCHS) + 1):
             model.train()
             for rows in _batches(len(products), rng):
                 optimizer.zero_grad(set_to_none=True)
