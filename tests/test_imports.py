@@ -84,11 +84,25 @@ def test_serving_knows_neither_torch_nor_trainer_nor_pickle() -> None:
         assert not roots & {"torch", "sentence_transformers", "trainer", "pickle"}, path
 
 
-def test_trainer_uses_contract_and_tower_alone() -> None:
+#: The trainer's one door to Elasticsearch, whose code stands in the sidecar (docs/architecture.md).
+DOOR = "trainer/vectors/index.py"
+
+
+def test_trainer_uses_contract_and_tower_and_one_door_to_elasticsearch() -> None:
     for path in sources("trainer"):
+        allowed = {"contract", "tower"}
+        if path.relative_to(ROOT).as_posix() == DOOR:
+            allowed |= {"elastic", "resources"}
         for name in imports(path):
-            if name.startswith("sidecar."):
-                assert name.split(".")[1] in {"contract", "tower"}, f"{path} imports {name}"
+            if name.split(".")[0] == "sidecar":
+                assert name.split(".")[1] in allowed, f"{path} imports {name}"
+            assert name.split(".")[0] not in {"elasticsearch", "elastic_transport"}, path
+
+
+def test_only_vectorize_opens_the_door() -> None:
+    door = DOOR.removesuffix(".py").replace("/", ".")
+    users = [path for path in sources("trainer") if any(n.startswith(door) for n in imports(path))]
+    assert [path.relative_to(ROOT).as_posix() for path in users] == ["trainer/vectors/run.py"]
 
 
 def test_one_module_for_each_outside_library() -> None:

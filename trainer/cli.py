@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib
 import os
+import signal
 import sys
+import threading
 import warnings
 
 import click
@@ -39,10 +41,13 @@ def cli() -> None:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run a command: 0 when it did its work, 2 with one line when not, 130 after Ctrl-C."""
+    """Run a command: 0 when it did its work, 2 with one line when not, 130 after Ctrl-C or SIGTERM."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     warnings.filterwarnings("ignore", category=FutureWarning)
     try:
+        if threading.current_thread() is threading.main_thread():
+            # What an orchestrator sends: ends as Ctrl-C does, so that as much is kept.
+            signal.signal(signal.SIGTERM, signal.default_int_handler)
         cli.main(args=arguments, prog_name="trainer", standalone_mode=False)
     except click.exceptions.Abort:
         _fail("stopped; what was done so far is kept, the same command goes on from there", 130)
@@ -65,7 +70,9 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _fail(line: str, code: int) -> None:
-    click.echo(f"trainer: {line}", err=True)
+    number = os.environ.get("RANK", "0")  # under torchrun
+    name = "trainer" if number == "0" else f"trainer, process {number}"
+    click.echo(f"{name}: {line}", err=True)
     sys.exit(code)
 
 

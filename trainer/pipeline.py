@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from sidecar.contract.schema import EMBEDDING_MODEL, Metadata
 from sidecar.contract.weights import Weights, write_weights
@@ -14,7 +17,9 @@ from trainer.data.load import load_dataset
 from trainer.data.split import split_by_time
 from trainer.errors import GateError
 from trainer.evaluate.compare import Comparison, calibrate, evaluate_tower
+from trainer.evaluate.extra import ALS, SASREC
 from trainer.export import checked, created_at, gate, to_weights
+from trainer.learn import distributed
 from trainer.learn.loop import Run
 from trainer.learn.settings import Settings
 from trainer.learn.shop import Shop
@@ -70,13 +75,27 @@ def load_shop(
     split = split_by_time(data, settings.limits, test_cases, settings.seed)
     for note in split.warnings:
         say(f"warning: {data.name}: {note}")
-    made = product_vectors(data.catalogue, vectors, model=model, progress=bar("embedding", "text"))
+    with _first_process_first():
+        made = product_vectors(
+            data.catalogue, vectors, model=model, progress=bar("embedding", "text")
+        )
     say(
         f"{data.name}: {len(data.catalogue):,} products, {len(data.at):,} events, "
         f"{len(split.train):,} examples to train on, {len(split.validation):,} to choose by, "
         f"{len(split.test):,} to report"
     )
     return Shop(data, made, split)
+
+
+@contextmanager
+def _first_process_first() -> Iterator[None]:
+    """Under torchrun the first process makes the vectors, and the others read what it wrote."""
+    number, world = distributed.start()
+    if number:
+        torch.distributed.barrier()
+    yield
+    if world > 1 and not number:
+        torch.distributed.barrier()
 
 
 def metadata_for(shops: Sequence[Shop], settings: Settings, model: str) -> Metadata:
@@ -198,7 +217,8 @@ def table(comparison: Comparison) -> str:
             f"{name:24}{row['ndcg@10']:9.4f}{f'{low:.4f} to {high:.4f}':>20}{row['recall@10']:8.4f}"
             f"{row['recall@20']:8.4f}{row['mrr']:8.4f}{row['coverage']:10.3f}"
         )
-    for name in (comparison.best_vector_baseline, "item-kNN", "item-kNN tuned"):
+    learned = [name for name in (ALS, SASREC) if name in comparison.rankings]
+    for name in (comparison.best_vector_baseline, "item-kNN", "item-kNN tuned", *learned):
         gain = comparison.gain(name)
         lines.append(
             f"tower against {name}: {gain['ratio']:.2f} times, {gain['difference']:+.4f} "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 
@@ -9,16 +10,21 @@ import click
 from tqdm import tqdm
 
 
+def speaks() -> bool:
+    """Whether this process is the one that says something: the first, under torchrun."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def watched() -> bool:
     """Whether a person looks at standard error."""
-    return sys.stderr.isatty()
+    return sys.stderr.isatty() and speaks()
 
 
 def say(line: str) -> None:
     """A line about the work, to standard error: standard output is for results."""
     if watched():
         tqdm.write(line, file=sys.stderr)
-    else:
+    elif speaks():
         click.echo(line, err=True)
 
 

@@ -7,7 +7,6 @@ as in a weights file; ``text_hashes`` (N, 16) uint8; metadata ``format`` = ``pro
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from sidecar.contract.errors import WeightsError
+from sidecar.contract.files import replacing
 from sidecar.contract.weights import F32, pack_ids, unpack_ids
 
 FORMAT = "product_vectors"
@@ -59,24 +59,23 @@ def write_vectors(path: str | Path, file: VectorFile) -> None:
     ------
     OSError
     """
-    partial = Path(f"{path}.partial")
-    partial.parent.mkdir(parents=True, exist_ok=True)
     hashes = np.frombuffer(b"".join(map(bytes.fromhex, file.text_hashes)), np.uint8)
-    save_file(
-        {
-            "vectors": np.ascontiguousarray(file.vectors),
-            "text_hashes": hashes.reshape(len(file.product_ids), 16),
-            **pack_ids(file.product_ids),
-        },
-        partial,
-        metadata={
-            "format": FORMAT,
-            "format_version": FORMAT_VERSION,
-            "product_space": file.product_space,
-        },
-    )
-    os.chmod(partial, 0o644)
-    os.replace(partial, path)
+    tensors = {
+        "vectors": np.ascontiguousarray(file.vectors),
+        "text_hashes": hashes.reshape(len(file.product_ids), 16),
+        **pack_ids(file.product_ids),
+    }
+    metadata = {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "product_space": file.product_space,
+    }
+    with replacing(path) as partial:
+        try:
+            save_file(tensors, partial, metadata=metadata)
+        except SafetensorError as error:
+            # The library's own error, also for a full disk.
+            raise OSError(str(error)) from None
 
 
 def read_vectors(path: str | Path) -> VectorFile:

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -24,6 +22,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import save
 
 from sidecar.contract.errors import ConfigError, WeightsError
+from sidecar.contract.files import replacing
 from sidecar.contract.header import Entry, Header, open_regular, read_header
 from sidecar.contract.schema import Metadata, dump_metadata, parse_metadata
 from sidecar.contract.tensors import GOLDEN, check_layout, check_values, checksum
@@ -149,7 +148,9 @@ def write_weights(path: str | Path, weights: Weights) -> None:
     if "product_ids.ends" in tensors:
         unpack_ids(str(path), tensors)
     metadata["checksum"] = checksum(metadata, tensors)
-    _replace(Path(path), _ordered(save(tensors, metadata=metadata)))
+    blob = _ordered(save(tensors, metadata=metadata))
+    with replacing(path) as partial:
+        partial.write_bytes(blob)
 
 
 def _ordered(blob: bytes) -> bytes:
@@ -160,22 +161,6 @@ def _ordered(blob: bytes) -> bytes:
     text = json.dumps(header, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
     text += b" " * (-len(text) % 8)
     return len(text).to_bytes(8, "little") + text + blob[8 + size :]
-
-
-def _replace(target: Path, blob: bytes) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, partial = tempfile.mkstemp(suffix=".partial", dir=target.parent)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(blob)
-            file.flush()
-            os.fsync(file.fileno())
-        # mkstemp is private to its owner; a weights file is read by other accounts' services.
-        os.chmod(partial, 0o644)
-        os.replace(partial, target)
-    except BaseException:
-        Path(partial).unlink(missing_ok=True)
-        raise
 
 
 def read_weights(path: str | Path) -> Weights:

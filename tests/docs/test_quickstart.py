@@ -14,29 +14,12 @@ from elasticsearch import Elasticsearch
 
 from sidecar.embedded.process import free_port
 from sidecar.embedded.queue import create_queue
+from tests.conftest import missing
 
 pytestmark = pytest.mark.servers
 PAGE = (Path(__file__).parents[2] / "docs/quickstart.md").read_text(encoding="utf-8")
 STEPS = re.findall(r"^## \d+\. .*?(?=^## )", PAGE, re.M | re.S)
 NAMES = {"shoes": ("Trail shoe", "Running shoe", "Sandal"), "tea": ("Green tea", "Black tea")}
-
-#: Stands in for ``trainer vectorize`` where the trainer's extra is not installed.
-STAND_IN = """#!{python}
-import json, sys
-import numpy as np
-from sidecar.contract.product_text import text_hash
-from sidecar.contract.schema import EMBEDDING_MODEL
-from sidecar.contract.vectors import VectorFile, write_vectors
-products = [json.loads(line) for line in open(sys.argv[sys.argv.index("--products") + 1])]
-kinds = sorted({{one["category"] for one in products}})
-rows = np.random.default_rng(0).normal(0, 0.01, (len(products), 384)).astype(np.float32)
-for row, one in enumerate(products):
-    rows[row, kinds.index(one["category"])] += 1
-ids = tuple(one["product_id"] for one in products)
-hashes = tuple(text_hash(one["name"]) for one in products)
-out = sys.argv[sys.argv.index("--out") + 1]
-write_vectors(out, VectorFile(ids, rows, hashes, EMBEDDING_MODEL))
-"""
 
 
 def test_there_are_ten_steps_or_fewer_each_with_a_check() -> None:
@@ -96,9 +79,12 @@ def test_every_step_works(
         script, count = re.subn(f"^export {name}=.*$", f"export {name}={value}", script, flags=re.M)
         assert count == 1, name
     bin_ = Path(sys.executable).parent
+    help_ = subprocess.run([bin_ / "trainer", "vectorize", "--help"], capture_output=True)
+    if help_.returncode:
+        missing("the trainer's extra")
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith("SIDECAR_")},
-        "PATH": f"{_trainer(bin_, tmp_path)}{bin_}:{os.environ['PATH']}",
+        "PATH": f"{bin_}:{os.environ['PATH']}",
         "SIDECAR_LISTEN": address,
         "SIDECAR_USERS_INDEX": f"{unique}-users",
         "SIDECAR_PAGES_INDEX": f"{unique}-pages",
@@ -119,15 +105,3 @@ def test_every_step_works(
                 os.killpg(process.pid, signal.SIGTERM)
     assert process.returncode == 0, output
     assert f"--- step {len(STEPS)}" in output
-
-
-def _trainer(bin_: Path, folder: Path) -> str:
-    """PATH with a stand-in, where the real command cannot run."""
-    help_ = subprocess.run([bin_ / "trainer", "vectorize", "--help"], capture_output=True)
-    if help_.returncode == 0:
-        return ""
-    own = folder / "bin"
-    own.mkdir()
-    (own / "trainer").write_text(STAND_IN.format(python=sys.executable))
-    (own / "trainer").chmod(0o755)
-    return f"{own}:"

@@ -60,3 +60,18 @@ def write_shop(folder: Path, shoppers: int = 300, visits: int = 6, seed: int = 0
     hashes = [text_hash(name) for name in names]
     write_vectors(vectors, VectorFile(ids, text_vectors(names), hashes, EMBEDDING_MODEL))
     return Files(products, events, vectors)
+
+
+#: A short run.
+QUICK = (
+    "--epochs", "1", "--examples-per-epoch", "300", "--batch-size", "64", "--width", "16",
+    "--heads", "2", "--head-dimension", "8",
+)  # fmt: skip
+
+
+def trained(files: Files, out: Path, *more: str) -> list[str]:
+    """The arguments of a short run of `trainer train`."""
+    return [
+        "train", "--products", str(files.products), "--events", str(files.events),
+        "--vectors", str(files.vectors), "--out", str(out), *QUICK, *more,
+    ]  # fmt: skip

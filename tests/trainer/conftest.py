@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from checkerboard import Files, text_vectors, write_shop
+from checkerboard import Files, text_vectors, trained, write_shop
 
+from trainer.cli import main
 from trainer.data.load import load_dataset
 from trainer.data.split import split_by_time
 from trainer.learn.shop import Shop
@@ -25,6 +26,16 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
 def shop(files: Files) -> Shop:
     data = load_dataset(files.products, files.events)
     return Shop(data, text_vectors(list(data.catalogue.texts)), split_by_time(data))
+
+
+@pytest.fixture(scope="session")
+def weights(files: Files, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A weights file of the checkerboard, as `trainer train` writes it."""
+    out = tmp_path_factory.mktemp("weights") / "user_tower.safetensors"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SOURCE_DATE_EPOCH", "1700000000")
+        main(trained(files, out))
+    return out
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

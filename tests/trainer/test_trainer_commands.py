@@ -6,26 +6,18 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
-from checkerboard import Files
+from checkerboard import Files, trained
 from click.testing import CliRunner
 from safetensors import safe_open
 
-from sidecar.contract.vectors import read_vectors
+from sidecar.contract.product_text import text_hash
+from sidecar.contract.schema import EMBEDDING_MODEL
+from sidecar.contract.vectors import VectorFile, read_vectors, write_vectors
 from sidecar.tower.load import load_tower
 from trainer.cli import COMMANDS, cli, main
-
-QUICK = (
-    "--epochs", "1", "--examples-per-epoch", "300", "--batch-size", "64", "--width", "16",
-    "--heads", "2", "--head-dimension", "8",
-)  # fmt: skip
-
-
-def trained(files: Files, out: Path, *more: str) -> list[str]:
-    return [
-        "train", "--products", str(files.products), "--events", str(files.events),
-        "--vectors", str(files.vectors), "--out", str(out), *QUICK, *more,
-    ]  # fmt: skip
 
 
 def data(files: Files) -> list[str]:
@@ -44,15 +36,6 @@ def outcome(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[i
         code = int(stop.code or 0)
     said = capsys.readouterr()
     return code, said.out, said.err
-
-
-@pytest.fixture(scope="module")
-def weights(files: Files, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("weights") / "user_tower.safetensors"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SOURCE_DATE_EPOCH", "1700000000")
-        main(trained(files, out))
-    return out
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -191,6 +174,46 @@ def test_report_is_one_page_without_anything_from_outside(
     page = out.read_text()
     assert "http://" not in page.replace("http://www.w3.org/", "")
     assert "https://" not in page
-    for part in ("Learning curve", "Against the baselines", "Calibration", "Slices", "Shoppers"):
+    for part in (
+        "What this is", "Learning curve", "Against the baselines", "Event weights and decay",
+        "Calibration", "Slices", "Labels", "Shoppers",
+    ):  # fmt: skip
         assert f"<h2>{part}" in page
-    assert "thing number" in page
+    assert page.count("<svg") == page.count("</svg>") == 5
+    found = load_tower(weights).weights.metadata
+    for mark in ("lo", "hi"):
+        assert f">{mark} {getattr(found.calibration, mark):.3f}<" in page
+    assert "gate</dt><dd>passes: NDCG@10 is" in page
+    assert page.count("thing number") > 60
+    assert page.count("what came next is number ") == 12
+    # Nobody is named, and products are.
+    assert "customer" not in page
+
+
+def test_a_product_s_name_is_text_in_the_report(
+    weights: Path, files: Files, tmp_path: Path
+) -> None:
+    hostile = "<script>alert('no')</script> & " + "long " * 40
+    ids = [f"p{i:02}" for i in range(40)]
+    products = tmp_path / "products.parquet"
+    pq.write_table(pa.table({"product_id": ids, "name": [hostile] * 40}), products)
+    out = tmp_path / "report.html"
+    vectors = tmp_path / "vectors.safetensors"
+    row = np.ones((1, 384), np.float32)
+    text = " ".join(hostile.split())
+    write_vectors(vectors, VectorFile(["p00"], row, [text_hash(text)], EMBEDDING_MODEL))
+    arguments = ["--products", str(products), "--events", str(files.events)]
+    main(
+        [
+            "report",
+            "--weights",
+            str(weights),
+            "--out",
+            str(out),
+            *arguments,
+            "--vectors",
+            str(vectors),
+        ]
+    )
+    assert "<script>" not in out.read_text()
+    assert "&lt;script&gt;alert(&#x27;no&#x27;)&lt;/script&gt; &amp; long" in out.read_text()

@@ -5,14 +5,19 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import ibis
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import sqlglot
 
+from sidecar.contract.events import EventVocabulary
 from sidecar.contract.history import HistoryLimits, Interaction, merge
 from sidecar.contract.timestamps import to_microseconds
+from trainer.data import ga4
 from trainer.data.cases import find_cases, pad
+from trainer.data.clean import canonical_events
 from trainer.data.dataset import Dataset
 from trainer.data.load import load_dataset
 from trainer.data.split import split_by_time
@@ -134,6 +139,59 @@ def test_a_ga4_export_is_catalogue_and_events(tmp_path: Path) -> None:
     assert data.dropped == {"ignored_event": 2, "duplicate": 2}
 
 
+EXPORT = {
+    "event_timestamp": "int64",
+    "event_name": "string",
+    "user_id": "string",
+    "user_pseudo_id": "string",
+    "items": "array<struct<item_id: string, item_name: string, item_category: string, price: float64>>",
+}
+OWN = {"customer_id": "int64", "product_id": "float64", "event_name": "string"}
+
+
+@pytest.mark.parametrize("dialect", ["duckdb", "bigquery", "databricks"])
+@pytest.mark.parametrize(
+    "columns",
+    [
+        EXPORT,
+        OWN | {"timestamp": "string", "event_id": "string"},
+        OWN | {"timestamp": "int64"},
+        OWN | {"timestamp": "timestamp('UTC')"},
+        OWN | {"timestamp": "date"},
+    ],
+    ids=["export", "text", "number", "moment", "day"],
+)
+def test_the_same_expressions_are_sql_for_bigquery_and_spark(
+    columns: dict[str, str], dialect: str
+) -> None:
+    table = ibis.table(columns, name="events")
+    expressions = [canonical_events(table, "events", EventVocabulary(), now=0)]
+    if ga4.is_ga4(table):
+        expressions.append(ga4.products(table, "events"))
+    for one in expressions:
+        parsed = sqlglot.parse_one(str(ibis.to_sql(one, dialect=dialect)), read=dialect)
+        assert parsed.named_selects == list(one.columns)
+
+
+def test_late_rows_and_items_that_are_not_set(tmp_path: Path) -> None:
+    def row(name: str, micros: int, item: str) -> str:
+        listed = [{"item_id": item, "item_name": "(not set)", "item_category": "shoes"}]
+        found = {"event_timestamp": micros, "event_name": name, "items": listed}
+        return json.dumps(found | {"user_id": None, "user_pseudo_id": "u.1"}) + "\n"
+
+    at = 1_700_000_000_000_000
+    write(tmp_path / "events_20231114.jsonl", row("view_item", at + 7, "b"))
+    # Of the day before, in the next day's table; and once more there.
+    late = (
+        row("view_item", at, "a") + row("view_item", at + 7, "b") + row("purchase", at, "(not set)")
+    )
+    write(tmp_path / "events_20231115.jsonl", late)
+    data = load_dataset(str(tmp_path / "events_*"), str(tmp_path / "events_*"))
+    assert [data.catalogue.ids[p] for p in data.product] == ["a", "b"]
+    assert list(data.catalogue.texts) == ["shoes", "shoes"]
+    assert data.dropped == {"duplicate": 1, "no_id": 1}
+
+
 def test_histories_are_those_of_the_contract() -> None:
     rng = np.random.default_rng(3)
     limits = HistoryLimits(4, 10)
@@ -165,8 +223,6 @@ def random_dataset(rng: np.random.Generator, n: int) -> Dataset:
     }
     ordered, _ = sort_events(columns)
     ids = tuple(map(str, range(30)))
-    from sidecar.contract.events import EventVocabulary
-
     return Dataset(
         "random",
         Catalogue(ids, ids, np.zeros(30, np.int32)),
@@ -226,3 +282,99 @@ def test_too_few_examples_are_refused(tmp_path: Path) -> None:
     events = csv(tmp_path, *(f"a,{p},purchase,{1700000000 + p}" for p in (1, 2, 3)))
     with pytest.raises(DataError, match="2 examples: expected shoppers"):
         split_by_time(load_dataset(catalogue(tmp_path), events))
+
+
+def test_the_line_says_which_window_would_do(tmp_path: Path) -> None:
+    day = 86_400
+    rows = [
+        f"c{c},{1 + visit % 4},purchase,{1_600_000_000 + c * day + visit * 9 * day}"
+        for c in range(30)
+        for visit in range(5)
+    ]
+    data = load_dataset(catalogue(tmp_path), csv(tmp_path, *rows))
+    with pytest.raises(DataError, match=r"9\.0 days apart or more: train with --window-hours 216"):
+        split_by_time(data)
+    split = split_by_time(data, HistoryLimits(20, 217))
+    assert len(split.train) > 10
+
+
+def test_no_window_helps_where_nobody_comes_back(tmp_path: Path) -> None:
+    rows = [f"c{c},{1 + c % 4},purchase,{1_600_000_000 + c}" for c in range(50)]
+    data = load_dataset(catalogue(tmp_path), csv(tmp_path, *rows))
+    with pytest.raises(DataError, match="no shopper here has events for two different products"):
+        split_by_time(data)
+
+
+def test_few_events_within_the_window_are_warned_of(tmp_path: Path) -> None:
+    day = 86_400
+    rows = [
+        f"c{c},{1 + visit % 4},purchase,{1_600_000_000 + c * day + visit * (9 if c % 10 else 1) * day}"
+        for c in range(200)
+        for visit in range(5)
+    ]
+    split = split_by_time(load_dataset(catalogue(tmp_path), csv(tmp_path, *rows)))
+    assert any("only 10% of the events come within 48 hours" in note for note in split.warnings)
+
+
+def test_a_column_of_two_types_in_json(tmp_path: Path) -> None:
+    rows = [
+        {"customer_id": 7, "product_id": "1", "timestamp": 1_700_000_000},
+        {"customer_id": "7", "product_id": 1, "timestamp": "2023-11-14T22:13:21Z"},
+        {"customer_id": "x", "product_id": 2, "timestamp": "1700000002"},
+    ]
+    events = write(
+        tmp_path / "events.jsonl",
+        "".join(json.dumps(row | {"event_name": "view_item"}) + "\n" for row in rows),
+    )
+    data = load_dataset(catalogue(tmp_path), events)
+    assert data.product.tolist() == [0, 0, 1]
+    assert data.customer.tolist() == [0, 0, 1]
+    assert (data.at // 1_000_000).tolist() == [1_700_000_000, 1_700_000_001, 1_700_000_002]
+
+
+def test_a_json_array_is_read_too(tmp_path: Path) -> None:
+    row = {"customer_id": 7, "product_id": "1", "event_name": "share", "timestamp": 1_700_000_000}
+    data = load_dataset(catalogue(tmp_path), write(tmp_path / "events.json", json.dumps([row])))
+    assert data.product.tolist() == [0]
+
+
+def test_ids_of_another_type_in_the_two_files(tmp_path: Path) -> None:
+    def events(ids: pa.Array) -> Path:
+        columns = {"customer_id": ["a"] * 4, "product_id": ids, "event_name": ["share"] * 4}
+        pq.write_table(
+            pa.table(columns | {"timestamp": [1_700_000_000 + i for i in range(4)]}),
+            tmp_path / "events.parquet",
+        )
+        return tmp_path / "events.parquet"
+
+    for kind in (pa.int32(), pa.uint64(), pa.float64(), pa.string(), pa.decimal128(21, 2)):
+        ids = pa.array([1, 2, 3, 4]).cast(kind)
+        assert load_dataset(catalogue(tmp_path), events(ids)).product.tolist() == [0, 1, 2, 3]
+    padded = catalogue(tmp_path, "00001\n00002\n")
+    with pytest.raises(DataError, match=r"such as '1': the catalogue has ids like '00001'\)"):
+        load_dataset(padded, events(pa.array([1, 2, 3, 4])))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (
+            b"customer_id,product_id,event_name,timestamp\na,1,share,1,2,3\n",
+            "more columns than its",
+        ),
+        (b"customer_id,product_id,event_name,timestamp\n\xfc,1,share,1\n", "not utf-8"),
+        (b"", "column customer_id, product_id, event_name, timestamp is missing"),
+        (bytes(range(256)) * 9, "not readable as csv"),
+    ],
+)
+def test_broken_csv_ends_in_one_line(tmp_path: Path, content: bytes, message: str) -> None:
+    (tmp_path / "events.csv").write_bytes(content)
+    with pytest.raises(DataError, match=message) as caught:
+        load_dataset(catalogue(tmp_path), tmp_path / "events.csv")
+    assert "\n" not in str(caught.value)
+
+
+def test_events_of_one_moment_cannot_be_split(tmp_path: Path) -> None:
+    rows = [f"c{c},{p},purchase,1700000000" for c in range(10) for p in range(1, 5)]
+    with pytest.raises(DataError, match="leaves a part empty .* expected events of different"):
+        split_by_time(load_dataset(catalogue(tmp_path), csv(tmp_path, *rows)))

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from sidecar.contract.history import HistoryLimits
+from trainer.commands.options import WHOLE
 from trainer.data.load import TIES
 
 
@@ -39,7 +40,7 @@ from trainer.data.load import TIES
     help="Age of the oldest interaction of a history.",
 )
 @click.option("--max-interactions", type=int, default=20, show_default=True, help="L.")
-@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--seed", type=WHOLE, default=0, show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="For machines: the counts, as JSON.")
 def command(
     products: str,

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from trainer.commands.options import data_options, vectors_beside
+from trainer.commands.options import COUNT, WHOLE, data_options, vectors_beside
+
+if TYPE_CHECKING:
+    from trainer.evaluate.metrics import Scorer
 
 
 @click.command(
@@ -23,12 +28,17 @@ from trainer.commands.options import data_options, vectors_beside
 @data_options()
 @click.option(
     "--test-cases",
-    type=int,
+    type=COUNT,
     default=20_000,
     show_default=True,
     help="Test cases that are ranked at most.",
 )
-@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--seed", type=WHOLE, default=0, show_default=True)
+@click.option(
+    "--extra-baselines",
+    is_flag=True,
+    help="Learned ones too, trained now: SASRec, and ALS where implicit is installed. Takes minutes.",
+)
 @click.option("--json", "as_json", is_flag=True, help="For machines: everything, as JSON.")
 def command(
     weights: Path,
@@ -39,6 +49,7 @@ def command(
     ties: str,
     test_cases: int,
     seed: int,
+    extra_baselines: bool,
     as_json: bool,
 ) -> None:
     """Compare a weights file with every baseline, on the test part of a time split.
@@ -49,7 +60,7 @@ def command(
     from trainer.evaluate.compare import evaluate_tower
     from trainer.learn.settings import Settings
     from trainer.pipeline import load_shop, table
-    from trainer.progress import bar
+    from trainer.progress import bar, say
     from trainer.train import COMPARED
     from trainer.vectors.space import apply_product_tower
 
@@ -60,8 +71,16 @@ def command(
         vectors=vectors_beside(weights, vectors), metadata=metadata, test_cases=test_cases,
     )  # fmt: skip
     q = apply_product_tower(tower.weights, shop.data.catalogue.ids, shop.vectors)
+    extra: Iterable[tuple[str, Scorer]] = ()
+    if extra_baselines:
+        from trainer.evaluate import extra as learned
+
+        limits = metadata.limits
+        extra = learned.extra_baselines(shop.data, shop.split, limits, seed=seed, say=say)
     advance = bar("comparing", "ranking")(0, COMPARED)
-    found = evaluate_tower(tower, shop.data, shop.split, shop.vectors, q, lambda name: advance(1))
+    found = evaluate_tower(
+        tower, shop.data, shop.split, shop.vectors, q, lambda name: advance(1), extra
+    )
     if as_json:
         click.echo(json.dumps(found.described(), indent=2))
         return

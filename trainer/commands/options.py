@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,6 +12,23 @@ import click
 from sidecar.contract.schema import EMBEDDING_MODEL
 from trainer.data.load import TIES
 
+#: Whole numbers: seeds and sizes that may be 0, and counts that may not.
+WHOLE, COUNT = click.IntRange(min=0), click.IntRange(min=1)
+
+
+class _Finite(click.FloatRange):
+    """0 or more, and a number: NaN is in no range, and infinity in every one."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        found = float(super().convert(value, param, ctx))
+        if not math.isfinite(found):
+            self.fail(f"{value} is not a finite number.", param, ctx)
+        return found
+
+
+FINITE = _Finite(min=0)
 F = TypeVar("F", bound=Callable[..., Any])
 
 

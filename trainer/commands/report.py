@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from trainer.commands.options import data_options, vectors_beside
+from trainer.commands.options import COUNT, WHOLE, data_options, vectors_beside
 
 
 @click.command(
@@ -28,12 +28,12 @@ from trainer.commands.options import data_options, vectors_beside
 )
 @click.option(
     "--test-cases",
-    type=int,
+    type=COUNT,
     default=20_000,
     show_default=True,
     help="Test cases that are ranked at most.",
 )
-@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--seed", type=WHOLE, default=0, show_default=True)
 def command(
     weights: Path,
     products: str,
@@ -49,6 +49,7 @@ def command(
 
     The page names products, and shoppers by nothing.
     """
+    from sidecar.contract.files import replacing
     from sidecar.tower.load import load_tower
     from trainer.evaluate.compare import evaluate_tower
     from trainer.learn.settings import Settings
@@ -67,7 +68,6 @@ def command(
     q = apply_product_tower(tower.weights, shop.data.catalogue.ids, shop.vectors)
     advance = bar("comparing", "ranking")(0, COMPARED)
     found = evaluate_tower(tower, shop.data, shop.split, shop.vectors, q, lambda name: advance(1))
-    partial = out.with_name(out.name + ".partial")
-    partial.write_text(page(tower, shop, q, found))
-    partial.replace(out)
+    with replacing(out) as partial:
+        partial.write_text(page(tower, shop, q, found), encoding="utf-8")
     say(f"{out} written")

@@ -10,7 +10,7 @@ import click
 
 from sidecar.contract.history import HistoryLimits
 from sidecar.contract.schema import PRODUCT_TOWERS, Architecture
-from trainer.commands.options import data_options, vectors_beside
+from trainer.commands.options import FINITE, WHOLE, data_options, vectors_beside
 from trainer.learn.settings import Settings
 from trainer.model.losses import LOSSES
 
@@ -43,7 +43,7 @@ _DEFAULT = Settings()
 )
 @click.option(
     "--full-softmax",
-    type=int,
+    type=WHOLE,
     default=_DEFAULT.full_softmax,
     show_default=True,
     help="Largest catalogue for the full softmax.",
@@ -68,37 +68,37 @@ _DEFAULT = Settings()
 )
 @click.option(
     "--batch-size",
-    type=int,
+    type=WHOLE,
     default=_DEFAULT.batch_size,
     show_default=True,
     help="0: by the number of examples.",
 )
-@click.option("--learning-rate", type=float, default=_DEFAULT.learning_rate, show_default=True)
+@click.option("--learning-rate", type=FINITE, default=_DEFAULT.learning_rate, show_default=True)
 @click.option(
     "--offset-learning-rate",
-    type=float,
+    type=FINITE,
     default=_DEFAULT.offset_learning_rate,
     show_default=True,
     help="Of the products' own offsets.",
 )
 @click.option(
     "--offset-scale",
-    type=float,
+    type=FINITE,
     default=_DEFAULT.offset_scale,
     show_default=True,
     help="Length of the offsets at the start, from co-occurrence; 0: start at zero.",
 )
-@click.option("--history-dropout", type=float, default=_DEFAULT.history_dropout, show_default=True)
+@click.option("--history-dropout", type=FINITE, default=_DEFAULT.history_dropout, show_default=True)
 @click.option(
     "--relabel",
-    type=float,
+    type=FINITE,
     default=_DEFAULT.relabel,
     show_default=True,
     help="Share of examples with random event types.",
 )
 @click.option(
     "--label-weight",
-    type=float,
+    type=FINITE,
     default=_DEFAULT.label_weight,
     show_default=True,
     help="Pull of products with a common label; 0: off.",
@@ -135,7 +135,7 @@ _DEFAULT = Settings()
     show_default=True,
     help="L.",
 )
-@click.option("--seed", type=int, default=_DEFAULT.seed, show_default=True)
+@click.option("--seed", type=WHOLE, default=_DEFAULT.seed, show_default=True)
 @click.option(
     "--force",
     is_flag=True,

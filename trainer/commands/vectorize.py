@@ -5,22 +5,59 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 
+from sidecar.contract.product_text import DEFAULT_FIELDS
 from sidecar.contract.schema import EMBEDDING_MODEL
+from trainer.commands.options import vectors_beside
 
 
 @click.command(
-    epilog="Example: trainer vectorize --products products.parquet --weights "
-    "weights/user_tower.safetensors --out products.safetensors && "
-    "sidecar setup --vectors products.safetensors"
+    epilog="Example: trainer vectorize --elasticsearch-url http://127.0.0.1:9200 --index products "
+    "--weights weights/user_tower.safetensors"
 )
 @click.option(
-    "--products", required=True, help="Catalogue: Parquet, CSV, JSON Lines, or a GA4 export."
+    "--products",
+    help="Catalogue: Parquet, CSV, JSON Lines, or a GA4 export. Without it the index itself is read.",
+)
+@click.option(
+    "--index",
+    "indices",
+    envvar="SIDECAR_PRODUCT_INDICES",
+    show_envvar=True,
+    help="Index, alias or wildcard to write the vectors into; several with commas between them. The "
+    "environment's counts where there is no --out.",
+)
+@click.option(
+    "--elasticsearch-url",
+    envvar="SIDECAR_ELASTICSEARCH_URL",
+    show_envvar=True,
+    default="http://127.0.0.1:9200",
+    show_default=True,
+    help="Address of the cluster.",
+)
+@click.option(
+    "--elasticsearch-api-key",
+    envvar="SIDECAR_ELASTICSEARCH_API_KEY",
+    show_envvar=True,
+    help="Encoded API key; better in the environment, where no list of processes shows it.",
+)
+@click.option(
+    "--elasticsearch-ca-certs",
+    envvar="SIDECAR_ELASTICSEARCH_CA_CERTS",
+    show_envvar=True,
+    help="File of the authority that signed the cluster's certificate.",
+)
+@click.option(
+    "--field",
+    "fields",
+    multiple=True,
+    metavar="OURS=PATH",
+    help="Where the index keeps a part of the text, e.g. color=attributes.colour. May be repeated.",
 )
 @click.option(
     "--out",
     type=click.Path(path_type=Path, dir_okay=False),
-    required=True,
     help="File of product vectors to write; `sidecar setup --vectors` loads it.",
 )
 @click.option(
@@ -31,7 +68,8 @@ from sidecar.contract.schema import EMBEDDING_MODEL
 @click.option(
     "--cache",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="File that keeps the text vectors (default: beside --out).",
+    help="File that keeps the text vectors (default: beside --out; for an index, beside weights with "
+    "a product tower, where training has left it; else none is needed).",
 )
 @click.option(
     "--model",
@@ -39,43 +77,73 @@ from sidecar.contract.schema import EMBEDDING_MODEL
     show_default=True,
     help="sentence-transformers model, by name or folder.",
 )
-@click.option("--half/--full", default=False, help="float16, for half the size.")
+@click.option("--half/--full", default=False, help="float16 in --out, for half the size.")
 def command(
-    products: str, out: Path, weights: Path | None, cache: Path | None, model: str, half: bool
+    products: str | None,
+    indices: str | None,
+    elasticsearch_url: str,
+    elasticsearch_api_key: str | None,
+    elasticsearch_ca_certs: str | None,
+    fields: tuple[str, ...],
+    out: Path | None,
+    weights: Path | None,
+    cache: Path | None,
+    model: str,
+    half: bool,
 ) -> None:
-    """Turn products into vectors; only texts that changed are embedded.
+    """Turn products into vectors, in an index or a file; only texts that changed are embedded.
 
     A stopped run goes on where it was when the same command is given again.
     """
-    import numpy as np
-
-    from sidecar.contract.product_text import text_hash
-    from sidecar.contract.vectors import VectorFile, write_vectors
     from sidecar.tower.load import load_tower
-    from trainer.data.load import load_catalogue
-    from trainer.data.tables import connect
     from trainer.errors import DataError
-    from trainer.progress import bar, say
-    from trainer.vectors.cache import product_vectors
-    from trainer.vectors.space import apply_product_tower
+    from trainer.vectors import run
 
+    given = click.get_current_context().get_parameter_source
+    if out and given("indices") is ParameterSource.ENVIRONMENT:
+        indices = None
+    names = [part.strip() for part in (indices or "").split(",") if part.strip()]
+    if not names and given("elasticsearch_url") is ParameterSource.COMMANDLINE:
+        raise click.UsageError("--elasticsearch-url: expected --index too, the index of products")
+    if not names and not out:
+        raise click.UsageError("expected --index, to write into Elasticsearch, or --out FILE")
+    if not products and not names:
+        raise click.UsageError("expected --products FILE, or --index to read the catalogue from")
+    if fields and (products or not names):
+        raise click.UsageError(
+            "--field: expected --index without --products, whose columns are ours"
+        )
     tower = load_tower(weights) if weights else None
     if tower and tower.weights.metadata.embedding_model != model:
         raise DataError(
             str(weights),
             f"made for {tower.weights.metadata.embedding_model}: expected --model {model}",
         )
-    tiers = tower.weights.metadata.price_tiers if tower else None
-    catalogue, notes = load_catalogue(connect(), products, tiers or None)
-    for note in notes:
-        say(f"warning: {note}")
-    kept = cache or out.with_name(out.stem + ".texts.safetensors")
-    vectors = product_vectors(catalogue, kept, model=model, progress=bar("embedding", "text"))
-    space = model
-    if tower:
-        vectors = apply_product_tower(tower.weights, catalogue.ids, vectors)
-        space = tower.weights.product_space
-    hashes = [text_hash(text) for text in catalogue.texts]
-    final = vectors.astype(np.float16) if half else vectors
-    write_vectors(out, VectorFile(catalogue.ids, final, hashes, space))
-    say(f"{out}: {len(catalogue):,} vectors in the space {space}")
+    if cache is None and out:
+        cache = out.with_name(out.stem + ".texts.safetensors")
+    elif cache is None and weights and tower and tower.weights.product_tower:
+        cache = vectors_beside(weights, None)
+    work = run.Work(tower.weights if tower else None, model, cache, products, out, half)
+    if names:
+        address = (elasticsearch_url, elasticsearch_api_key, elasticsearch_ca_certs)
+        run.into_index(work, address, names, _paths(fields))
+    else:
+        run.into_file(work)
+
+
+def _paths(fields: tuple[str, ...]) -> dict[str, str]:
+    """Our names to the index's.
+
+    Raises
+    ------
+    click.UsageError
+    """
+    found = dict(DEFAULT_FIELDS)
+    for one in fields:
+        ours, equals, path = one.partition("=")
+        if ours not in found or not equals or not path:
+            raise click.UsageError(
+                f"--field {one}: expected OURS=PATH, with one of {', '.join(DEFAULT_FIELDS)}"
+            )
+        found[ours] = path
+    return found

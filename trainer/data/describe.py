@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from sidecar.contract.files import replacing
 from sidecar.contract.product_text import DEFAULT_FIELDS
 from sidecar.contract.timestamps import to_iso
 from trainer.data import ga4
@@ -63,7 +63,6 @@ def write_dataset(folder: Path, products: str | Path, data: Dataset, found: dict
     ------
     OSError
     """
-    folder.mkdir(parents=True, exist_ok=True)
     backend = connect()
     table = read_table(backend, products)
     if ga4.is_ga4(table):
@@ -83,15 +82,10 @@ def write_dataset(folder: Path, products: str | Path, data: Dataset, found: dict
     )
     # Numbers instead of the shop's own customer ids: a training file needs no names.
     _write(folder / "events.parquet", events.sort_by("timestamp"))
-    partial = folder / "dataset.json.partial"
-    partial.write_text(json.dumps(found, indent=2) + "\n")
-    os.replace(partial, folder / "dataset.json")
+    with replacing(folder / "dataset.json") as partial:
+        partial.write_text(json.dumps(found, indent=2) + "\n")
 
 
 def _write(path: Path, table: pa.Table) -> None:
-    partial = path.with_name(path.name + ".partial")
-    try:
+    with replacing(path) as partial:
         pq.write_table(table, partial)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)

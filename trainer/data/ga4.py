@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ibis
 import ibis.expr.datatypes as dt
-from ibis.expr.types import Table
+from ibis.expr.types import StringColumn, Table
 
 from trainer.data.tables import text
 from trainer.errors import DataError
@@ -24,6 +24,8 @@ ITEM_FIELDS = {
     "color": "item_variant",
     "price": "price",
 }
+#: What Analytics writes where nothing was sent.
+NOT_SET = "(not set)"
 
 
 def is_ga4(table: Table) -> bool:
@@ -49,9 +51,7 @@ def events(table: Table, where: str) -> Table:
         timestamp=table.event_timestamp,
         item=table["items"].unnest(),
     )
-    return flat.select(
-        "customer_id", "event_name", "timestamp", product_id=text(flat.item["item_id"])
-    )
+    return flat.select("customer_id", "event_name", "timestamp", product_id=_item_id(flat))
 
 
 def products(table: Table, where: str) -> Table:
@@ -60,13 +60,17 @@ def products(table: Table, where: str) -> Table:
     flat = table.select(at=table.event_timestamp, item=table["items"].unnest())
     fields = set(flat.item.type().names)
     columns = {
-        ours: flat.item[theirs].cast("string").nullif("(not set)").nullif("")
+        ours: flat.item[theirs].cast("string").nullif(NOT_SET).nullif("")
         for ours, theirs in ITEM_FIELDS.items()
         if theirs in fields
     }
-    rows = flat.select("at", product_id=text(flat.item["item_id"]), **columns)
+    rows = flat.select("at", product_id=_item_id(flat), **columns)
     rows = rows.filter(rows.product_id.notnull())
     return rows.group_by("product_id").agg(**{name: rows[name].argmax(rows["at"]) for name in columns})
+
+
+def _item_id(flat: Table) -> StringColumn:
+    return text(flat.item["item_id"]).nullif(NOT_SET)
 
 
 def _check_items(table: Table, where: str) -> None:

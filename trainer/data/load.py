@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -75,9 +75,13 @@ def load_dataset(
     place = pc.index_in(table["product_id"], pa.array(catalogue.ids, pa.string()))
     counts["unknown_product"] = place.null_count
     known = pc.is_valid(place)
+    other = ""
+    if counts["unknown_product"] > len(table) // 2:
+        name = table["product_id"].filter(pc.is_null(place))[0]
+        other = f" (such as {name.as_py()!r}: the catalogue has ids like {catalogue.ids[0]!r})"
     table, place = table.filter(known), place.filter(known)
     if not len(table):
-        raise DataError(str(events), f"no usable event{_reasons(counts)}")
+        raise DataError(str(events), f"no usable event{_reasons(counts)}{other}")
     customer = table["customer_id"].combine_chunks().dictionary_encode()
     event = pc.index_in(table["event"], pa.array(vocabulary.names, pa.string()))
     columns = {
@@ -88,7 +92,10 @@ def load_dataset(
     }
     ordered, counts["duplicate"] = sort_events(columns, _tie(table["event_id"], ties, seed))
     dropped = {key: counts[key] for key in PROBLEMS if counts[key]}
-    notes += [f"{n:,} events {PROBLEMS[key]}" for key, n in dropped.items()]
+    notes += [
+        f"{n:,} events {PROBLEMS[key]}{other if key == 'unknown_product' else ''}"
+        for key, n in dropped.items()
+    ]
     dataset = Dataset(
         Path(str(events)).parent.name or Path(str(events)).stem,
         catalogue,
@@ -126,35 +133,56 @@ def load_catalogue(
             found[key] = row
     if not found:
         raise DataError(str(path), "no product with a product_id")
-    notes = []
+    catalogue, notes = catalogue_of(list(found), list(found.values()), price_tiers)
     if len(found) < len(rows):
-        notes.append(f"{len(rows) - len(found):,} product rows without an id, or with one again")
-    tiers = PriceTiers(price_tiers) if price_tiers is not None else _fit_tiers(found)
-    texts = [product_text(row, tiers) for row in found.values()]
+        notes.insert(0, f"{len(rows) - len(found):,} product rows without an id, or with one again")
+    return catalogue, notes
+
+
+def catalogue_of(
+    ids: Sequence[str],
+    rows: Sequence[Mapping[str, Any]],
+    price_tiers: Mapping[str, tuple[float, float, float]] | None = None,
+) -> tuple[Catalogue, list[str]]:
+    """Texts, categories and labels of products, and what is remarkable about them.
+
+    Parameters
+    ----------
+    ids : Sequence[str]
+    rows : Sequence[Mapping[str, Any]]
+        Their columns, by the names of ``product_text.DEFAULT_FIELDS``.
+    price_tiers : Mapping, optional
+        Without it the quartiles of these prices.
+    """
+    tiers = PriceTiers(price_tiers) if price_tiers is not None else _fit_tiers(rows)
+    texts = [product_text(row, tiers) for row in rows]
+    notes = []
     silent = sum(not t for t in texts)
     if silent:
         notes.append(f"{silent:,} products without any text: their id stands for it")
-    texts = [t or key for key, t in zip(found, texts, strict=True)]
+    texts = [t or key for key, t in zip(ids, texts, strict=True)]
+    odd = sum(bool(r.get("price")) and parse_price(r["price"]) is None for r in rows)
+    if odd:
+        notes.append(f"{odd:,} products with a price that is no number: expected e.g. 12.50")
     doubles = len(texts) - len(set(texts))
     if doubles > len(texts) // 10:
         notes.append(f"{doubles:,} of {len(texts):,} products share their text with another")
     names = [
-        " | ".join(str(r.get(k) or "") for k in ("parent_category", "category"))
-        for r in found.values()
+        " | ".join(str(r.get(k) or "") for k in ("parent_category", "category")) for r in rows
     ]
     return Catalogue(
-        ids=tuple(found),
+        ids=tuple(ids),
         texts=texts,
         categories=np.unique(np.array(names), return_inverse=True)[1].astype(np.int32),
-        labels=[_labels(r.get("labels")) for r in found.values()],
+        labels=[_labels(r.get("labels")) for r in rows],
         price_tiers={k: (v[0], v[1], v[2]) for k, v in tiers.limits.items()},
     ), notes
 
 
-def _fit_tiers(products: Mapping[str, Mapping[str, Any]]) -> PriceTiers:
+def _fit_tiers(rows: Sequence[Mapping[str, Any]]) -> PriceTiers:
     return PriceTiers.fit(
         (str(r["parent_category"]) if r.get("parent_category") else None, parse_price(r.get("price")))
-        for r in products.values()
+        for r in rows
     )
 
 

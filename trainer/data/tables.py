@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import glob
+import gzip
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -51,10 +53,29 @@ def read_table(backend: ibis.BaseBackend, path: str | Path) -> Table:
             return backend.read_parquet(files, union_by_name=True)
         if kind == "csv":
             # An id like 00123 must stay what it is.
-            return backend.read_csv(files, all_varchar=True, union_by_name=True, header=True)
-        return backend.read_json(files, format="newline_delimited", union_by_name=True)
+            table = backend.read_csv(files, all_varchar=True, union_by_name=True, header=True)
+            for name in files:
+                _check_header(name, table)
+            return table
+        # All of it is looked at: the millionth line may hold an id of another type.
+        return backend.read_json(files, format="auto", union_by_name=True, sample_size=-1)
+    except DataError:
+        raise
     except Exception as error:
         raise DataError(str(path), f"not readable as {kind} ({first_line(error)})") from None
+
+
+def _check_header(name: str, table: Table) -> None:
+    """DuckDB takes a later line for the header when the first has fewer columns than most."""
+    with gzip.open(name) if name.lower().endswith(".gz") else open(name, "rb") as file:
+        first = file.readline().decode("utf-8-sig", errors="replace")
+    names = {part.strip(" \"'\r\n") for part in re.split(r"[,;|\t]", first)}
+    if first.strip() and not names & set(table.columns):
+        raise DataError(
+            name,
+            "its lines have more columns than its first line, which is to name them: expected "
+            "quotes around text with commas",
+        )
 
 
 def find_files(path: str | Path) -> list[str]:
@@ -82,7 +103,11 @@ def _kind(name: str, strict: bool = True) -> str:
 
 def first_line(error: BaseException) -> str:
     """The first line of an exception's message, cut to something that fits a terminal."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    if "CSV Error on Line" in lines[0]:
+        # Where, then the line itself, and only then what is wrong with it.
+        lines[0] += "".join(f": {line}" for line in lines[2:3])
+    return lines[0][:200]
 
 
 def require(table: Table, names: Sequence[str], where: str) -> None:
@@ -95,12 +120,20 @@ def require(table: Table, names: Sequence[str], where: str) -> None:
 
 def text(column: Column) -> StringColumn:
     """Ids and names as text: whole numbers without a fraction, empty text as null."""
+    column = _plain(column)
     kind = column.type()
-    if isinstance(kind, dt.Floating):
+    if isinstance(kind, dt.Floating) or (isinstance(kind, dt.Decimal) and kind.scale):
         # Ids beside missing ones are read as 123.0.
         column = column.try_cast("int64")
     result = column.cast("string") if not isinstance(kind, dt.String) else column
     return result.strip().nullif("")
+
+
+def _plain(column: Column) -> Column:
+    """JSON that is a number in one line and a text in another, as text."""
+    if not isinstance(column.type(), dt.JSON):
+        return column
+    return ibis.coalesce(column.str, column.cast("string"))
 
 
 def microseconds(column: Column) -> Column:
@@ -108,6 +141,7 @@ def microseconds(column: Column) -> Column:
 
     The same forms as :func:`sidecar.contract.timestamps.to_microseconds`, as one expression.
     """
+    column = _plain(column)
     kind = column.type()
     if isinstance(kind, (dt.Timestamp, dt.Date)):
         return _from_moment(column)
@@ -135,6 +169,6 @@ def _from_number(number: Column, whole: Column) -> Column:
 
 
 def _from_moment(column: Column) -> Column:
-    # The session's zone is UTC: a moment with an offset becomes the same moment without one.
-    moment = column.cast("timestamp")
-    return moment.epoch_seconds().cast("int64") * 1_000_000 + moment.microsecond()
+    # The session's zone is UTC: a moment with an offset becomes the same moment without one. Counted
+    # from 1970, because not every dialect (Spark's) can take the microseconds out of a moment.
+    return column.cast("timestamp").delta(ibis.timestamp("1970-01-01 00:00:00"), unit="microsecond")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -93,7 +93,7 @@ def compare(
     tower: Scorer,
     limits: HistoryLimits,
     *,
-    extra: Mapping[str, Scorer] | None = None,
+    extra: Iterable[tuple[str, Scorer]] = (),
     on_done: Callable[[str], object] = lambda name: None,
 ) -> Comparison:
     """Rank the test part by the tower and by every baseline.
@@ -107,22 +107,22 @@ def compare(
     tower : Callable
         The tower's scores, with its own product vectors.
     limits : HistoryLimits
-    extra : Mapping[str, Callable], optional
-        Further scorers.
+    extra : Iterable[tuple[str, Callable]]
+        Names and scorers of further ones.
     on_done : Callable, optional
         Called with each name.
     """
     rankings = {}
-    pairs = [(TOWER, tower), *(extra or {}).items()]
     length = limits.max_interactions
 
     def one(name: str, scorer: Scorer) -> None:
         rankings[name] = rank(dataset, split.test, scorer, length)
         on_done(name)
 
-    for name, scorer in pairs:
-        one(name, scorer)
+    one(TOWER, tower)
     for name, scorer in baselines(dataset, vectors, split, length):
+        one(name, scorer)
+    for name, scorer in extra:
         one(name, scorer)
     made = Comparison(dataset.name, len(split.test), len(dataset.catalogue), rankings)
     best = rankings[made.best_vector_baseline].ranks
@@ -145,6 +145,7 @@ def evaluate_tower(
     vectors: F32,
     q: F32,
     on_done: Callable[[str], object] = lambda name: None,
+    extra: Iterable[tuple[str, Scorer]] = (),
 ) -> Comparison:
     """Compare a weights file, computed as it is served.
 
@@ -156,10 +157,11 @@ def evaluate_tower(
     vectors, q : float32, shape (N, D)
         Text vectors, and the same through the product tower.
     on_done : Callable, optional
+    extra : Iterable[tuple[str, Callable]]
     """
     limits = tower.weights.metadata.limits
     scorer = tower_scorer(tower, q)
-    return compare(dataset, split, vectors, scorer, limits, on_done=on_done)
+    return compare(dataset, split, vectors, scorer, limits, extra=extra, on_done=on_done)
 
 
 def calibrate(

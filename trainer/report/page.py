@@ -4,24 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from html import escape
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sidecar.contract.weights import F32
 from sidecar.tower.load import Tower
-from sidecar.tower.served import served_tower
-from trainer.data.cases import pad
-from trainer.data.dataset import Catalogue
+from sidecar.tower.prior import AGE_DECAY, RANK_DECAY
 from trainer.evaluate.compare import Comparison, calibrate
 from trainer.learn.shop import Shop
+from trainer.report.shoppers import shown_shoppers
 from trainer.report.svg import bars, histogram, lines
 
+#: How far back the decay is drawn at most: beyond, nothing is left of it by default.
+DECAY_HOURS = 168.0
 STYLE = """
 body{font:15px/1.5 system-ui,sans-serif;max-width:760px;margin:2em auto;padding:0 1em;color:#111}
-svg{width:100%;height:auto;background:#fafafa;border:1px solid #ddd}
+svg{width:100%;height:auto;background:#fafafa;border:1px solid #ddd;margin:.3em 0}
 table{border-collapse:collapse;width:100%;font-size:14px}td,th{padding:3px 8px;text-align:right;
 border-bottom:1px solid #eee}td:first-child,th:first-child{text-align:left}
-.shopper{border:1px solid #ddd;padding:.6em 1em;margin:1em 0}li i{color:#666;font-style:normal}
+dl{display:grid;grid-template-columns:max-content 1fr;gap:.1em 1em;margin:0}dt{color:#555}dd{margin:0}
+.shopper{border:1px solid #ddd;padding:.6em 1em;margin:1em 0}.shopper li i{color:#555;font-style:normal}
+.two{display:grid;grid-template-columns:1fr 1fr;gap:1em}@media(max-width:600px){.two{grid-template-columns:1fr}}
+.share{display:inline-block;width:6em;height:.6em;background:#e5e7eb;margin-right:.4em}
+.share b{display:block;height:100%;background:#1769aa}ol{margin:.3em 0 .6em;padding-left:1.6em}
 """
 
 
@@ -45,15 +52,18 @@ def page(tower: Tower, shop: Shop, q: F32, found: Comparison, shoppers: int = 6)
     marks = {"lo": calibration.lo, "hi": calibration.hi}
     samples = {"any product": ordinary, "second best product": best}
     sections = {
+        "What this is": _summary(tower, found),
         "Learning curve": _curve(tower),
         "Against the baselines": f"<p>NDCG@10 of {found.cases:,} test cases, all "
-        f"{found.products:,} products ranked; lines are 95 % intervals.</p>" + bars(rows, "tower"),
+        f"{found.products:,} products ranked; lines are 95 % intervals.</p>"
+        + bars(rows, "tower")
+        + _figures(results),
         "Event weights and decay": _weights(tower),
         "Calibration of the cosine": "<p>Between lo and hi a product's personal score rises from "
-        "0 to 1.</p>" + histogram(samples, marks),
+        "0 to 1.</p>" + histogram(samples, marks, "cosine of product and shopper"),
         "Slices": _slices(found),
         "Labels": _labels(shop, q),
-        "Shoppers": _shoppers(tower, shop, q, shoppers),
+        "Shoppers": shown_shoppers(tower, shop, q, found.best_vector_baseline, shoppers),
     }
     body = "".join(f"<section><h2>{n}</h2>{html}</section>" for n, html in sections.items())
     title = f"User tower for {escape(found.data)}"
@@ -61,6 +71,36 @@ def page(tower: Tower, shop: Shop, q: F32, found: Comparison, shoppers: int = 6)
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>'
         f"<style>{STYLE}</style><h1>{title}</h1>{body}</html>"
     )
+
+
+def _summary(tower: Tower, found: Comparison) -> str:
+    metadata = tower.weights.metadata
+    gain = found.gain(found.best_vector_baseline)
+    verdict = "passes" if found.passes() else "does not pass"
+    limits = metadata.limits
+    rows = {
+        "weights": f"{tower.weights.fingerprint}, made {metadata.created_at or 'at no stated time'}",
+        "trained on": ", ".join(
+            f"{d['name']} ({d['examples']:,} examples)" for d in metadata.training.get("data", ())
+        )
+        or "nothing: the weighted recency mean",
+        "product tower": metadata.product_tower,
+        "history": f"{limits.max_interactions} interactions of {limits.window_hours:g} hours",
+        "gate": f"{verdict}: NDCG@10 is {gain['ratio']:.2f} times that of the best vector baseline, "
+        f"{found.best_vector_baseline} ({gain['difference']:+.4f}, {gain['low']:+.4f} to "
+        f"{gain['high']:+.4f})",
+    }
+    return f"<dl>{''.join(f'<dt>{k}</dt><dd>{escape(v)}</dd>' for k, v in rows.items())}</dl>"
+
+
+def _figures(results: Mapping[str, Mapping[str, float]]) -> str:
+    keys = ("ndcg@10", "recall@10", "recall@20", "mrr", "coverage")
+    head = "".join(f"<th>{key}</th>" for key in ("", *keys))
+    rows = "".join(
+        f"<tr><td>{escape(name)}</td>{''.join(f'<td>{row[key]:.4f}</td>' for key in keys)}</tr>"
+        for name, row in results.items()
+    )
+    return f"<table><tr>{head}</tr>{rows}</table>"
 
 
 def _curve(tower: Tower) -> str:
@@ -71,7 +111,7 @@ def _curve(tower: Tower) -> str:
     return (
         f"<p>Best epoch: {best}; epoch 0 is the start.</p>"
         + lines({"validation NDCG@10": value}, "epoch")
-        + lines({"training loss": loss}, "epoch")
+        + (lines({"training loss": loss}, "epoch") if len(loss) > 1 else "")
     )
 
 
@@ -92,6 +132,27 @@ def _weights(tower: Tower) -> str:
         f"{rows}</table><p>Half as much after {half}; each step back counts "
         f"{np.exp(-step):.3f} of the step before. Attention heads over the shopper's own products: "
         f"s = {', '.join(f'{v:.3f}' for v in tensors['s'])}.</p>"
+        + _decay(age, step, metadata.limits.window_hours)
+    )
+
+
+def _decay(age: float, step: float, window: float) -> str:
+    """What an interaction counts for, by its age and by its place, now and before training."""
+    hours = np.linspace(0, min(window, DECAY_HOURS), 49)
+    back = np.arange(8)
+    pairs = (("learned", age, step), ("at the start", AGE_DECAY, RANK_DECAY))
+
+    def curves(
+        x: NDArray[Any], rates: Mapping[str, float]
+    ) -> dict[str, Sequence[tuple[float, float]]]:
+        return {
+            name: [(float(at), float(np.exp(-rate * at))) for at in x]
+            for name, rate in rates.items()
+        }
+
+    ages = curves(hours, {name: a for name, a, _ in pairs})
+    return lines(ages, "hours before the newest", dots=False) + lines(
+        curves(back, {name: s for name, _, s in pairs}), "steps back"
     )
 
 
@@ -127,46 +188,3 @@ def _labels(shop: Shop, q: F32) -> str:
         "<p>Mean cosine of two products.</p><table><tr><th>pairs with</th><th>text alone</th>"
         f"<th>product tower</th></tr>{cells}</table>"
     )
-
-
-def _shoppers(tower: Tower, shop: Shop, q: F32, most: int) -> str:
-    cases = shop.split.test.sample(most, np.random.default_rng(1))
-    histories = pad(shop.data, cases, tower.weights.metadata.limits.max_interactions)
-    products = np.where(histories.valid[..., None], q[histories.products], np.float32(0))
-    users, shares = served_tower(
-        tower.folded, products, histories.events, histories.ages, histories.lengths
-    )
-    shown = []
-    for row in range(len(cases)):
-        length = int(histories.lengths[row])
-        own = histories.products[row, :length]
-        last = shop.vectors @ shop.vectors[own[-1]]
-        target = int(shop.data.product[cases.target[row]])
-        listed = "".join(
-            f"<li>{_name(shop.data.catalogue, int(p))} "
-            f"<i>{shop.data.vocabulary.names[int(e)]}, {s:.2f}</i></li>"
-            for p, e, s in zip(own, histories.events[row], shares[row], strict=False)
-        )
-        shown.append(
-            f'<div class="shopper"><b>History</b>, oldest first, with each product\'s share<ol>'
-            f"{listed}</ol><b>What came next</b>: {_name(shop.data.catalogue, target)}<br>"
-            f"<b>Similar to the last product</b>{_top(shop, last, own, target)}"
-            f"<b>Tower</b>{_top(shop, q @ users[row], own, target)}</div>"
-        )
-    return "".join(shown)
-
-
-def _top(shop: Shop, scores: F32, own: Sequence[int] | np.ndarray, target: int) -> str:
-    scores = scores.copy()
-    scores[np.asarray(own)] = -np.inf
-    found = np.argsort(-scores)[:5]
-    marked = [
-        f"<li>{'<mark>' if p == target else ''}{_name(shop.data.catalogue, int(p))}"
-        f"{'</mark>' if p == target else ''}</li>"
-        for p in found
-    ]
-    return f"<ol>{''.join(marked)}</ol>"
-
-
-def _name(catalogue: Catalogue, place: int) -> str:
-    return escape(catalogue.texts[place][:90])
