@@ -84,9 +84,9 @@ _DEFAULT = Settings()
 @click.option(
     "--offset-scale",
     type=FINITE,
-    default=_DEFAULT.offset_scale,
-    show_default=True,
-    help="Length of the offsets at the start, from co-occurrence; 0: start at zero.",
+    default=None,
+    help="Length of the offsets at the start, from co-occurrence; 0: start at zero "
+    "(default: the best of three on the validation part).",
 )
 @click.option("--history-dropout", type=FINITE, default=_DEFAULT.history_dropout, show_default=True)
 @click.option(

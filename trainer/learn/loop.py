@@ -18,15 +18,19 @@ from trainer.data.cases import Histories
 from trainer.errors import TrainingError
 from trainer.evaluate.metrics import Scorer, rank
 from trainer.learn import distributed
+from trainer.learn.average import Average
 from trainer.learn.batches import epoch as batches_of
 from trainer.learn.objective import Objective
 from trainer.learn.optimize import Optimizers
 from trainer.learn.settings import Settings
 from trainer.learn.shop import Shop
-from trainer.learn.state import Snapshot, load_checkpoint, restore, save_checkpoint, snapshot
-from trainer.model.factors import offsets
+from trainer.learn.start import Start, begin_with, best_start
+from trainer.learn.state import load_checkpoint, restore, save_checkpoint, snapshot
 from trainer.model.products import ProductTowerModel
 from trainer.model.tower import UserTower
+
+#: Validation cases that choose the start.
+START_CASES = 2000
 
 
 @dataclass(frozen=True)
@@ -93,24 +97,25 @@ def train(
     tower = UserTower(metadata, settings.seed).to(device)
     products = [_product_model(shop, settings, world).to(device) for shop in shops]
     objectives = [Objective(shop, settings).to(device) for shop in shops]
-    modules: dict[str, torch.nn.Module] = {"tower": tower}
-    for i, (model, objective) in enumerate(zip(products, objectives, strict=True)):
-        modules |= {f"products{i}": model, f"objective{i}": objective}
+    towers: dict[str, torch.nn.Module] = {"tower": tower}
+    towers |= {f"products{i}": model for i, model in enumerate(products)}
+    modules = towers | {f"objective{i}": one for i, one in enumerate(objectives)}
     sizes = [min(settings.examples_per_epoch // len(shops), len(s.split.train)) for s in shops]
     batch = settings.chosen_batch_size(sum(sizes))
     per_epoch = sum(math.ceil(n / batch) for n in sizes)
-    optimizers = Optimizers(tower, products, objectives, settings, per_epoch * settings.epochs)
-
     prints = [s.data.fingerprint for s in shops]
     fingerprint = settings.fingerprint(*prints, metadata.embedding_model, str(world))
     run = Run(tower, products)
-    best, score = _start(run, modules, shops, settings)
-    stored = load_checkpoint(checkpoint, fingerprint, optimizers.all) if checkpoint else None
+    run.curve.append(_start(tower, products, shops, settings))
+    optimizers = Optimizers(tower, products, objectives, settings, per_epoch * settings.epochs)
+    average = Average(towers, settings.average)
+    best, score = snapshot(towers), run.curve[0].validation
+    stored = load_checkpoint(checkpoint, fingerprint) if checkpoint else None
     if stored:
-        progress, current, best = stored
-        restore(modules, current)
-        run.curve = [Epoch(**e) for e in progress["curve"]]
-        run.best, score = progress["best"], progress["score"]
+        best, score = stored.best, stored.progress["score"]
+        run.curve = [Epoch(**e) for e in stored.progress["curve"]]
+        run.best = stored.progress["best"]
+        stored.put_back(modules, average, optimizers.all)
     for line in run.curve:
         on_epoch(line)
     started = time.monotonic()
@@ -118,15 +123,15 @@ def train(
         if number - 1 - run.best >= settings.patience:
             break
         loss = _one_epoch(
-            shops, tower, products, objectives, optimizers, settings,
+            shops, tower, products, objectives, optimizers, average, settings,
             number, sizes, batch, per_epoch, (rank_, world), on_step,
         )  # fmt: skip
-        value = _validate(tower, products, shops, settings)
+        value = _validate(average.tower, average.products, shops, settings)
         temperature = float(objectives[0].log_temperature.detach().exp())
         run.curve.append(Epoch(number, loss, value, temperature, time.monotonic() - started))
         on_epoch(run.curve[-1])
         if value > score:
-            run.best, score, best = number, value, snapshot(modules)
+            run.best, score, best = number, value, snapshot(average.modules)
         if checkpoint and rank_ == 0:
             progress = {
                 "curve": [vars(e) for e in run.curve],
@@ -136,41 +141,36 @@ def train(
                 "data": prints,
             }
             save_checkpoint(
-                checkpoint, fingerprint, progress, snapshot(modules), best, optimizers.all
+                checkpoint, fingerprint, progress, snapshot(modules), best, average, optimizers.all
             )
-    restore(modules, best)
+    restore(towers, best)
     return run
 
 
 def _product_model(shop: Shop, settings: Settings, world: int) -> ProductTowerModel:
-    start = None
-    if settings.product_tower == "linear+id" and settings.offset_scale:
-        length = settings.limits.max_interactions
-        made = offsets(shop.data, shop.split.train, length, shop.vectors, settings.seed)
-        start = torch.from_numpy(made * np.float32(settings.offset_scale))
     large = settings.chosen_loss(len(shop.data.catalogue)) != "full" and world == 1
     known = torch.from_numpy(shop.popularity > 0)
     vectors = torch.from_numpy(shop.vectors)
-    return ProductTowerModel(vectors, settings.product_tower, known, start, large)
+    return ProductTowerModel(vectors, settings.product_tower, known, sparse=large)
 
 
 def _start(
-    run: Run, modules: dict[str, torch.nn.Module], shops: Sequence[Shop], settings: Settings
-) -> tuple[Snapshot, float]:
-    """The better of the two untrained models: with the offsets' start, and without offsets."""
+    tower: UserTower,
+    products: Sequence[ProductTowerModel],
+    shops: Sequence[Shop],
+    settings: Settings,
+) -> Epoch:
+    """Put the best start into the models. Several shops have no offsets, and so but one start."""
     begin = time.monotonic()
-    first = snapshot(modules)
-    score = _validate(run.tower, run.products, shops, settings)
-    best = first
-    if any(name.endswith("delta.weight") for name in first):
-        plain = {k: v * 0 if k.endswith("delta.weight") else v for k, v in first.items()}
-        restore(modules, plain)
-        without = _validate(run.tower, run.products, shops, settings)
-        if without > score:
-            best, score = plain, without
-        restore(modules, first)
-    run.curve.append(Epoch(0, math.nan, score, settings.temperature, time.monotonic() - begin))
-    return best, score
+
+    def value(start: Start) -> float:
+        begin_with(start, tower, products[0])
+        return _validate(tower, products, shops, settings, START_CASES)
+
+    if len(shops) == 1:
+        begin_with(best_start(shops[0], settings, value), tower, products[0])
+    score = _validate(tower, products, shops, settings)
+    return Epoch(0, math.nan, score, settings.temperature, time.monotonic() - begin)
 
 
 def _one_epoch(
@@ -179,6 +179,7 @@ def _one_epoch(
     products: Sequence[ProductTowerModel],
     objectives: Sequence[Objective],
     optimizers: Optimizers,
+    average: Average,
     settings: Settings,
     number: int,
     sizes: Sequence[int],
@@ -217,6 +218,7 @@ def _one_epoch(
             loss.backward()
             distributed.average_gradients(optimizers.parameters, share[1])
             optimizers.step(step)
+            average.step()
             total, count, step = total + value, count + 1, step + 1
             on_step(count, per_epoch)
     return total / max(count, 1)
@@ -227,6 +229,7 @@ def _validate(
     products: Sequence[ProductTowerModel],
     shops: Sequence[Shop],
     settings: Settings,
+    at_most: int | None = None,
 ) -> float:
     """Mean over the shops of NDCG@10 on their validation parts."""
     values = []
@@ -234,6 +237,7 @@ def _validate(
         cases = shop.split.validation.sample(settings.max_cases, np.random.default_rng(0))
         # A large catalogue chooses its epoch by fewer cases.
         most = max(1000, 400_000_000 // len(shop.data.catalogue))
+        most = min(most, at_most or most)
         cases = cases.sample(most, np.random.default_rng(0))
         scorer = torch_scorer(tower, model)
         found = rank(shop.data, cases, scorer, settings.limits.max_interactions)

@@ -47,8 +47,12 @@ class Settings:
     relabel : float
         Share of examples whose event types are drawn at random, so that types that the data lack
         still work.
-    offset_scale : float
-        Length of the offsets at the start, from the factorised co-occurrence; 0: all zero.
+    offset_scale : float, optional
+        Length of the offsets at the start, from the factorised co-occurrence; 0: all zero; by
+        default the best of three on the validation part.
+    average : float
+        Decay for each step of the moving average of all parameters, which is what is validated
+        and kept (Polyak and Juditsky 1992); 0: the parameters themselves.
     label_weight : float
         Weight of the term that pulls products with a common label together; 0 is off.
     shift : bool
@@ -83,7 +87,8 @@ class Settings:
     temperature: float = 10.0
     history_dropout: float = 0.2
     relabel: float = 0.1
-    offset_scale: float = 1.0
+    offset_scale: float | None = None
+    average: float = 0.99
     label_weight: float = 0.05
     shift: bool = True
     max_cases: int = 10_000
@@ -95,7 +100,7 @@ class Settings:
         for name in ("epochs", "patience", "examples_per_epoch", "negatives", "max_cases"):
             if getattr(self, name) < 1:
                 raise ConfigError(name, getattr(self, name), "1 or more")
-        for name in ("history_dropout", "relabel"):
+        for name in ("history_dropout", "relabel", "average"):
             if not 0 <= getattr(self, name) < 1:
                 raise ConfigError(name, getattr(self, name), "0 or more, below 1")
         for name in ("learning_rate", "temperature"):

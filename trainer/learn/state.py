@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
+
+from trainer.learn.average import Average
 
 Snapshot = dict[str, Tensor]
 
@@ -33,12 +36,50 @@ def restore(modules: Mapping[str, nn.Module], values: Mapping[str, Tensor]) -> N
                 parameter.copy_(values[f"{prefix}.{name}"])
 
 
+@dataclass(frozen=True)
+class Stored:
+    """What a checkpoint holds.
+
+    Parameters
+    ----------
+    progress : Mapping
+        Curve, best epoch and its score, settings, fingerprints of the data.
+    best : Snapshot
+        Parameters of the best epoch.
+    tensors : Snapshot
+        Everything, under the names of the file.
+    """
+
+    progress: Mapping[str, Any]
+    best: Snapshot
+    tensors: Snapshot
+
+    def put_back(
+        self,
+        modules: Mapping[str, nn.Module],
+        average: Average,
+        optimizers: Sequence[torch.optim.Optimizer],
+    ) -> None:
+        """Parameters, their average and the optimizers' state, as they were."""
+        restore(modules, _part(self.tensors, "current"))
+        restore(average.modules, _part(self.tensors, "average"))
+        average.model.n_averaged.copy_(self.tensors["averaged"])
+        for o, optimizer in enumerate(optimizers):
+            state: dict[int, dict[str, Any]] = {}
+            for name, value in _part(self.tensors, f"adam.{o}").items():
+                number, key = name.split(".")
+                plain = int(value) if key == "step" and value.dtype == torch.int64 else value
+                state.setdefault(int(number), {})[key] = plain
+            optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
+
+
 def save_checkpoint(
     path: Path,
     fingerprint: str,
     progress: Mapping[str, Any],
     current: Snapshot,
     best: Snapshot,
+    average: Average,
     optimizers: Sequence[torch.optim.Optimizer],
 ) -> None:
     """Write atomically; what stood there before survives a full disk.
@@ -49,6 +90,8 @@ def save_checkpoint(
     """
     tensors = {f"current.{k}": v for k, v in current.items()}
     tensors |= {f"best.{k}": v for k, v in best.items()}
+    tensors |= {f"average.{k}": v for k, v in snapshot(average.modules).items()}
+    tensors["averaged"] = average.model.n_averaged.detach().cpu()
     for o, optimizer in enumerate(optimizers):
         for i, state in optimizer.state_dict()["state"].items():
             for key, value in state.items():
@@ -67,13 +110,8 @@ def save_checkpoint(
         partial.unlink(missing_ok=True)
 
 
-def load_checkpoint(
-    path: Path, fingerprint: str, optimizers: Sequence[torch.optim.Optimizer]
-) -> tuple[dict[str, Any], Snapshot, Snapshot] | None:
-    """Progress, current and best parameters; ``None`` unless the file belongs to this run.
-
-    The optimizers' state is put back as well.
-    """
+def load_checkpoint(path: Path, fingerprint: str) -> Stored | None:
+    """What a run left behind; ``None`` unless the file belongs to this run."""
     if not path.exists():
         return None
     try:
@@ -84,16 +122,9 @@ def load_checkpoint(
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError):
         return None
-    for o, optimizer in enumerate(optimizers):
-        state: dict[int, dict[str, Any]] = {}
-        for key, value in tensors.items():
-            kind, *rest = key.split(".")
-            if kind == "adam" and rest[0] == str(o):
-                plain = int(value) if rest[2] == "step" and value.dtype == torch.int64 else value
-                state.setdefault(int(rest[1]), {})[rest[2]] = plain
-        optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
-    current = {
-        k.removeprefix("current."): v for k, v in tensors.items() if k.startswith("current.")
-    }
-    best = {k.removeprefix("best."): v for k, v in tensors.items() if k.startswith("best.")}
-    return json.loads(raw["progress"]), current, best
+    return Stored(json.loads(raw["progress"]), _part(tensors, "best"), tensors)
+
+
+def _part(tensors: Snapshot, prefix: str) -> Snapshot:
+    start = prefix + "."
+    return {k.removeprefix(start): v for k, v in tensors.items() if k.startswith(start)}

@@ -19,8 +19,6 @@ class ProductTowerModel(nn.Module):
     known : bool, shape (N,)
         Products that the training part speaks of. All others keep an offset of zero, or else the
         softmax would push them away from everybody, and a new product could never be found.
-    offsets : float, shape (N, D), optional
-        Where ``delta`` starts.
     sparse : bool
         Only the rows that a step uses get a gradient: for large catalogues.
     """
@@ -35,7 +33,6 @@ class ProductTowerModel(nn.Module):
         vectors: Tensor,
         kind: str,
         known: Tensor,
-        offsets: Tensor | None = None,
         sparse: bool = False,
     ) -> None:
         super().__init__()
@@ -47,10 +44,16 @@ class ProductTowerModel(nn.Module):
             self.A = nn.Parameter(torch.zeros(d, d))
         if kind == "linear+id":
             self.delta = nn.Embedding(n, d, sparse=sparse)
-            with torch.no_grad():
-                self.delta.weight.zero_()
-                if offsets is not None:
-                    self.delta.weight.copy_(offsets * self.known)
+            self.set_offsets(None)
+
+    def set_offsets(self, offsets: Tensor | None) -> None:
+        """Let ``delta`` be these, shape (N, D), or zero; without effect where there is none."""
+        if self.kind != "linear+id":
+            return
+        with torch.no_grad():
+            self.delta.weight.zero_()
+            if offsets is not None:
+                self.delta.weight.copy_(offsets.to(self.known.device) * self.known)
 
     def forward(self, rows: Tensor | None = None) -> Tensor:
         """Unit vectors of all products (N, D), or of some (R, D)."""

@@ -50,7 +50,7 @@ class UserTower(nn.Module):
 
     def __init__(self, metadata: Metadata, seed: int = 0) -> None:
         super().__init__()
-        self.metadata = metadata
+        self.architecture = metadata.architecture
         start = {k: torch.from_numpy(v.copy()) for k, v in prior_tower(metadata, seed).items()}
         generator = torch.Generator().manual_seed(seed)
         start["W_in"] = torch.randn(start["W_in"].shape, generator=generator) * INPUT_SCALE
@@ -60,7 +60,7 @@ class UserTower(nn.Module):
         # Positive by construction: g = exp(log_g), lambda = softplus(raw).
         start["log_g"] = start.pop("g").log()
         for name in ("lambda_age", "lambda_rank"):
-            start[f"raw_{name}"] = _inverse_softplus(start.pop(name))
+            start[f"raw_{name}"] = inverse_softplus(start.pop(name))
         for name, value in start.items():
             self.register_parameter(name, nn.Parameter(value))
 
@@ -81,16 +81,20 @@ class UserTower(nn.Module):
         float, shape (B, D)
             Unit vectors.
         """
-        a = self.metadata.architecture
+        a = self.architecture
         b, length, d = products.shape
         h, size = a.heads, a.head_dimension
         product_in, event_in = self.W_in[:, :d], self.W_in[:, d:]
         x = products @ product_in.T + (self.E @ event_in.T + self.b_in)[events]  # (B, L, m)
 
-        q = (x @ self.W_q.T + self.b_q).view(b, length, h, size).transpose(1, 2)
-        k = (x @ self.W_k.T + self.b_k).view(b, length, h, size).transpose(1, 2)
-        scores = q @ k.transpose(-1, -2) * a.attention_scale  # (B, H, L, L)
-        attention = _softmax(scores, valid[:, None, None])
+        # Queries and keys as one m x m matrix a head; b_k adds the same to a whole row, which a
+        # softmax does not see.
+        w_q, w_k = self.W_q.view(h, size, -1), self.W_k.view(h, size, -1)
+        both = torch.einsum("ham,han->mhn", w_q, w_k).reshape(x.shape[-1], -1)  # (m, Hm)
+        row = torch.einsum("ha,han->hn", self.b_q.view(h, size), w_k).reshape(-1)  # (Hm,)
+        keyed = (x @ both + row).view(b, length * h, -1)
+        scores = (keyed @ x.transpose(1, 2)).view(b, length, h, length).transpose(1, 2)
+        attention = _softmax(scores * a.attention_scale, valid[:, None, None])  # (B, H, L, L)
 
         # Rank counts what is left: 0 for the newest that is valid.
         rank = valid.flip(1).cumsum(1).flip(1).to(ages.dtype) - 1
@@ -121,5 +125,6 @@ def _softmax(scores: Tensor, valid: Tensor) -> Tensor:
     return scores.masked_fill(~valid, -1e30).softmax(-1)
 
 
-def _inverse_softplus(value: Tensor) -> Tensor:
+def inverse_softplus(value: Tensor) -> Tensor:
+    """What softplus makes ``value`` of; shape ()."""
     return torch.tensor(math.log(math.expm1(float(value))))
