@@ -25,7 +25,7 @@ COMPARED = 9
 
 def checkpoint_path(out: Path) -> Path:
     """Where a run that writes ``out`` keeps what is done so far."""
-    return out.with_name(out.stem + ".checkpoint.safetensors")
+    return out.with_name(out.stem + ".checkpoint")
 
 
 def train_and_write(

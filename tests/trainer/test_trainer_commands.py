@@ -16,6 +16,7 @@ from safetensors import safe_open
 from sidecar.contract.product_text import text_hash
 from sidecar.contract.schema import EMBEDDING_MODEL
 from sidecar.contract.vectors import VectorFile, read_vectors, write_vectors
+from sidecar.tower.folder import WeightsFolder
 from sidecar.tower.load import load_tower
 from trainer.cli import COMMANDS, cli, main
 
@@ -53,7 +54,14 @@ def test_training_writes_what_the_sidecar_loads(weights: Path) -> None:
     assert figures["results"]["tower"]["ndcg@10"] > figures["results"]["mean"]["ndcg@10"]
     assert found.training["event_types_seen"] == ["product_clicked"]
     assert -1 <= found.calibration.lo < found.calibration.hi <= 1
-    assert weights.with_name("user_tower.checkpoint.safetensors").exists()
+    assert weights.with_name("user_tower.checkpoint").exists()
+
+
+def test_a_watched_folder_takes_nothing_else_of_the_trainer_for_weights(weights: Path) -> None:
+    candidates, refused = WeightsFolder(weights.parent).files()
+    assert len(list(weights.parent.iterdir())) > 1
+    assert [one.name for one in candidates] == [weights.name]
+    assert not refused
 
 
 def test_the_same_seed_makes_the_same_file(
@@ -88,7 +96,7 @@ def test_the_gate_refuses_and_export_can_be_forced(
     assert code == 2
     assert err.splitlines()[-1].startswith("trainer: refused: NDCG@10 is")
     assert not out.exists()
-    checkpoint = tmp_path / "user_tower.checkpoint.safetensors"
+    checkpoint = tmp_path / "user_tower.checkpoint"
     export = ["export", "--checkpoint", str(checkpoint), "--out", str(out), *data(files)]
     assert outcome(export, capsys)[0] == 2
     assert outcome([*export, "--force"], capsys)[0] == 0
@@ -159,7 +167,7 @@ def test_refusals_are_one_line(
 
 
 def test_a_checkpoint_says_what_it_belongs_to(weights: Path) -> None:
-    path = weights.with_name("user_tower.checkpoint.safetensors")
+    path = weights.with_name("user_tower.checkpoint")
     with safe_open(str(path), framework="numpy") as file:
         progress = json.loads(file.metadata()["progress"])
     assert progress["settings"]["epochs"] == 1

@@ -29,14 +29,15 @@ def closeness(shop: Shop, weight: float) -> float:
     with torch.no_grad():
         q = run.products[0]().numpy()
     cosine = q @ q.T
-    same = np.arange(len(q))[:, None] // 10 == np.arange(len(q)) // 10
+    same = np.arange(len(q))[:, None] % 2 == np.arange(len(q)) % 2
     np.fill_diagonal(same, False)
     return float(cosine[same].mean() - cosine[~same].mean())
 
 
 def test_the_switch_changes_where_products_are(shop: Shop) -> None:
+    # The label is the colour, which is what shoppers stay with: pulling together is also better
+    # ranking, so that the epoch that is kept is a trained one.
     catalogue = shop.data.catalogue
-    labels = [(f"label {i // 10}",) for i in range(len(catalogue))]
+    labels = [("even", "odd")[i % 2 : i % 2 + 1] for i in range(len(catalogue))]
     tagged = replace(shop, data=replace(shop.data, catalogue=replace(catalogue, labels=labels)))
-    # The best epoch may be the start; only the term's own effect is asked for here.
-    assert closeness(tagged, 5.0) >= closeness(tagged, 0.0)
+    assert closeness(tagged, 5.0) > closeness(tagged, 0.0) + 0.05

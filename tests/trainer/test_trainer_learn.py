@@ -107,7 +107,16 @@ def test_several_shops_share_a_tower_without_a_shift(shop: Shop) -> None:
 
 
 def test_settings_refuse_what_makes_no_sense() -> None:
-    for name, value in [("epochs", 0), ("loss", "x"), ("history_dropout", 1.0)]:
+    for name, value in [
+        ("epochs", 0),
+        ("loss", "x"),
+        ("history_dropout", 1.0),
+        ("average", 1.0),
+        ("batch_size", -1),
+        ("label_weight", float("nan")),
+        ("learning_rate", float("inf")),
+        ("offset_scale", -1.0),
+    ]:
         with pytest.raises(ConfigError, match=name):
             replace(SMALL, **{name: value})  # type: ignore[arg-type]
 

@@ -122,7 +122,7 @@ def test_visits_that_are_days_apart_and_the_advice_to_lengthen_the_window(
             main([*command, *data])
         line = capsys.readouterr().err.splitlines()[-1]
         assert "0 examples: expected shoppers with two products within 48 hours" in line
-    assert not (tmp_path / "w.vectors.safetensors").exists()  # nothing was paid for in vain
+    assert not (tmp_path / "w.vectors").exists()  # nothing was paid for in vain
     hours = line.split("--window-hours ")[1].rstrip(")")
     main(["dataset", *data, "--window-hours", hours, "--json"])
     counts = json.loads(capsys.readouterr().out)
@@ -136,7 +136,7 @@ def test_visits_that_are_days_apart_and_the_advice_to_lengthen_the_window(
     found = json.loads(capsys.readouterr().out)
     assert found["cases"] == counts["examples_test"]
     again = tmp_path / "again.safetensors"
-    checkpoint = tmp_path / "w.checkpoint.safetensors"
+    checkpoint = tmp_path / "w.checkpoint"
     main(["export", *data, "--checkpoint", str(checkpoint), "--out", str(again), "--force"])
     assert load_tower(again).weights.metadata.limits.window_hours == float(hours)
     main(["report", *data, "--weights", str(weights), "--out", str(tmp_path / "r.html")])

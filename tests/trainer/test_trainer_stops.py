@@ -46,7 +46,7 @@ def test_a_full_disk_is_one_line_and_costs_nothing(
     vectors = ["--vectors", str(files.vectors)]
     standing = tmp_path / "there.safetensors"
     standing.write_bytes(b"what stood there before")
-    checkpoint = weights.with_name("user_tower.checkpoint.safetensors")
+    checkpoint = weights.with_name("user_tower.checkpoint")
     arguments = {
         "vectorize": ["vectorize", "--products", str(files.products), "--out", str(standing),
                       "--cache", str(files.vectors)],
@@ -70,7 +70,7 @@ def test_ctrl_c_keeps_the_last_epoch_and_the_same_command_goes_on(
     files: Files, tmp_path: Path
 ) -> None:
     out = tmp_path / "user_tower.safetensors"
-    checkpoint = tmp_path / "user_tower.checkpoint.safetensors"
+    checkpoint = tmp_path / "user_tower.checkpoint"
     arguments = trained(
         files, out, "--epochs", "400", "--patience", "400", "--examples-per-epoch", "900"
     )

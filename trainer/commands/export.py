@@ -10,7 +10,7 @@ from trainer.commands.options import data_options, vectors_beside
 
 
 @click.command(
-    epilog="Example: trainer export --checkpoint weights/user_tower.checkpoint.safetensors "
+    epilog="Example: trainer export --checkpoint weights/user_tower.checkpoint "
     "--products products.parquet --events events.parquet --out weights/user_tower.safetensors"
 )
 @click.option(

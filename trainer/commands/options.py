@@ -69,5 +69,9 @@ def data_options(several: bool = False) -> Callable[[F], F]:
 
 
 def vectors_beside(path: Path, vectors: Path | None) -> Path:
-    """Where the text vectors are kept: where the option says, else beside the weights."""
-    return vectors or path.with_name(path.stem + ".vectors.safetensors")
+    """Where the text vectors are kept: where the option says, else beside the weights.
+
+    Not as ``.safetensors``, although it is such a file: a sidecar that watches the folder would
+    take it for weights.
+    """
+    return vectors or path.with_name(path.stem + ".vectors")

@@ -88,6 +88,13 @@ _DEFAULT = Settings()
     help="Length of the offsets at the start, from co-occurrence; 0: start at zero "
     "(default: the best of three on the validation part).",
 )
+@click.option(
+    "--average",
+    type=FINITE,
+    default=_DEFAULT.average,
+    show_default=True,
+    help="Decay for each step of the parameters' moving average, which is kept; 0: off.",
+)
 @click.option("--history-dropout", type=FINITE, default=_DEFAULT.history_dropout, show_default=True)
 @click.option(
     "--relabel",

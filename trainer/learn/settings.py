@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from dataclasses import asdict, dataclass, field
 
 from sidecar.contract.errors import ConfigError
@@ -104,8 +105,15 @@ class Settings:
             if not 0 <= getattr(self, name) < 1:
                 raise ConfigError(name, getattr(self, name), "0 or more, below 1")
         for name in ("learning_rate", "temperature"):
-            if not getattr(self, name) > 0:
+            if not 0 < getattr(self, name) < math.inf:
                 raise ConfigError(name, getattr(self, name), "above 0")
+        for name in (
+            "product_learning_rate", "offset_learning_rate", "decay", "offset_decay",
+            "offset_scale", "label_weight", "batch_size", "seed",
+        ):  # fmt: skip
+            value = getattr(self, name)
+            if value is not None and not 0 <= value < math.inf:
+                raise ConfigError(name, value, "0 or more")
 
     def chosen_loss(self, products: int) -> str:
         """The loss for a catalogue of this size."""
