@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 
 from trainer.model.losses import Sampler, label_loss, sampled_loss, softmax_loss
@@ -15,6 +16,17 @@ def test_the_full_softmax_is_cross_entropy_without_what_was_seen() -> None:
     loss = softmax_loss(users, products, torch.tensor(2.0), torch.tensor([0]), seen)
     expected = -np.log(np.exp(2) / (np.exp(2) + np.exp(0)))
     assert np.isclose(float(loss), expected)
+
+
+def test_smoothing_is_spread_over_what_is_not_masked() -> None:
+    users, candidates = torch.eye(3)[:1], torch.eye(3)
+    seen = torch.tensor([[2]])
+    loss = softmax_loss(
+        users, candidates, torch.tensor(2.0), torch.tensor([0]), seen, smoothing=0.25
+    )
+    # Two candidates are left, with logits 2 and 0.
+    first, second = -np.log(1 / (1 + np.exp(-2.0))), -np.log(1 / (1 + np.exp(2.0)))
+    assert float(loss) == pytest.approx(0.75 * first + 0.25 * (first + second) / 2, rel=1e-5)
 
 
 def test_the_correction_is_subtracted() -> None:

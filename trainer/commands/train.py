@@ -95,6 +95,13 @@ _DEFAULT = Settings()
     show_default=True,
     help="Decay for each step of the parameters' moving average, which is kept; 0: off.",
 )
+@click.option(
+    "--smoothing",
+    type=FINITE,
+    default=_DEFAULT.smoothing,
+    show_default=True,
+    help="Share of the softmax loss that is spread over all candidates.",
+)
 @click.option("--history-dropout", type=FINITE, default=_DEFAULT.history_dropout, show_default=True)
 @click.option(
     "--relabel",

@@ -65,7 +65,9 @@ class Objective(nn.Module):
             among = q if len(self.known) == len(q) else q[self.known]
             # Every product of a train history is known.
             place = torch.where(seen < 0, -1, self.column[seen.clamp(min=0)])
-            loss = softmax_loss(users, among, temperature, target, place)
+            loss = softmax_loss(
+                users, among, temperature, target, place, smoothing=self.settings.smoothing
+            )
         elif self.kind == "sampled":
             users = tower(products(history.flatten()).view(*history.shape, -1), *rest)
             drawn = rng.integers(0, self.n, (len(history), self.settings.negatives))
@@ -105,6 +107,7 @@ class Objective(nn.Module):
             torch.from_numpy(np.searchsorted(candidates.products, batch.targets)).to(device),
             torch.from_numpy(np.where(hit, among, -1)).to(device),
             torch.from_numpy(candidates.log_expected).to(device),
+            self.settings.smoothing,
         )
 
     def _label_term(self, products: ProductTowerModel, rng: np.random.Generator) -> Tensor:

@@ -43,6 +43,8 @@ class Settings:
         that is lost at a learning rate of 1.
     temperature : float
         What cosines are multiplied with at the start; learned.
+    smoothing : float
+        Share of the softmax loss that is spread over all candidates (Szegedy et al. 2016).
     history_dropout : float
         Share of a history (not of its newest interaction) that is left out of an example.
     relabel : float
@@ -86,6 +88,7 @@ class Settings:
     decay: float = 0.01
     offset_decay: float = 0.0
     temperature: float = 10.0
+    smoothing: float = 0.1
     history_dropout: float = 0.2
     relabel: float = 0.1
     offset_scale: float | None = None
@@ -101,7 +104,7 @@ class Settings:
         for name in ("epochs", "patience", "examples_per_epoch", "negatives", "max_cases"):
             if getattr(self, name) < 1:
                 raise ConfigError(name, getattr(self, name), "1 or more")
-        for name in ("history_dropout", "relabel", "average"):
+        for name in ("history_dropout", "relabel", "average", "smoothing"):
             if not 0 <= getattr(self, name) < 1:
                 raise ConfigError(name, getattr(self, name), "0 or more, below 1")
         for name in ("learning_rate", "temperature"):

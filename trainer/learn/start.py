@@ -22,7 +22,7 @@ from trainer.model.products import ProductTowerModel
 from trainer.model.tower import UserTower, inverse_softplus
 
 #: Lengths of the offsets, beside text vectors of length 1.
-SCALES = (0.7, 1.5, 4.0)
+SCALES = (0.7, 1.5)
 #: What a step further back counts when co-occurrence is counted.
 STEPS = (0.8, 0.6)
 #: Logarithms of what a step back counts in the pooling: 0.8, 0.6, 0.37, 0.14.

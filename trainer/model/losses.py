@@ -105,6 +105,7 @@ def softmax_loss(
     target: Tensor,
     seen: Tensor,
     log_expected: Tensor | None = None,
+    smoothing: float = 0.0,
 ) -> Tensor:
     """Cross-entropy of each user's next product among the candidates.
 
@@ -120,6 +121,8 @@ def softmax_loss(
         Positions of the history's products among the candidates; -1 for none.
     log_expected : float, shape (C,), optional
         Sampling correction.
+    smoothing : float
+        Share of the loss that all candidates bear alike, but for those that are masked.
     """
     logits = (users @ candidates.T) * temperature  # (B, C)
     if log_expected is not None:
@@ -127,7 +130,14 @@ def softmax_loss(
     # One more column takes what is not among the candidates.
     mask = torch.zeros(len(users), len(candidates) + 1, dtype=torch.bool, device=users.device)
     mask.scatter_(1, torch.where(seen < 0, len(candidates), seen), True)
-    return functional.cross_entropy(logits.masked_fill(mask[:, :-1], -1e4), target)
+    masked = mask[:, :-1]
+    log_p = logits.masked_fill(masked, -1e4).log_softmax(dim=1)
+    loss = -log_p.gather(1, target[:, None])[:, 0]
+    if smoothing:
+        # Not cross_entropy's own: it would spread over what is masked, too.
+        spread = -log_p.masked_fill(masked, 0.0).sum(1) / (~masked).sum(1)
+        loss = (1 - smoothing) * loss + smoothing * spread
+    return loss.mean()
 
 
 def sampled_loss(users: Tensor, targets: Tensor, negatives: Tensor, temperature: Tensor) -> Tensor:
