@@ -48,9 +48,9 @@ class Architecture:
 
     dimension: int = DIMENSION
     event_dimension: int = 16
-    width: int = 64
-    heads: int = 2
-    head_dimension: int = 32
+    width: int = 128
+    heads: int = 4
+    head_dimension: int = 128
 
     def __post_init__(self) -> None:
         for name, size in asdict(self).items():

@@ -69,9 +69,7 @@ class Settings:
     ConfigError
     """
 
-    architecture: Architecture = field(
-        default_factory=lambda: Architecture(width=128, heads=4, head_dimension=32)
-    )
+    architecture: Architecture = field(default_factory=Architecture)
     limits: HistoryLimits = field(default_factory=HistoryLimits)
     product_tower: str = "linear+id"
     loss: str = "auto"
