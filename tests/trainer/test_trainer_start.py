@@ -14,7 +14,7 @@ from trainer.learn.average import Average
 from trainer.learn.loop import train
 from trainer.learn.settings import Settings
 from trainer.learn.shop import Shop
-from trainer.learn.start import DECAYS, SCALES, STEPS, Start, begin_with, best_start
+from trainer.learn.start import DECAYS, SCALES, Start, begin_with, best_start
 from trainer.model.products import ProductTowerModel
 from trainer.model.tower import UserTower
 
@@ -27,7 +27,7 @@ def length(start: Start) -> float:
     return 0.0 if start.offsets is None else float(start.offsets.norm(dim=1).max())
 
 
-def test_every_length_and_decay_is_looked_at_and_then_the_other_way_of_counting(shop: Shop) -> None:
+def test_the_best_of_every_length_and_decay_is_chosen(shop: Shop) -> None:
     tried: list[tuple[float, float]] = []
 
     def value(start: Start) -> float:
@@ -35,11 +35,8 @@ def test_every_length_and_decay_is_looked_at_and_then_the_other_way_of_counting(
         return len(tried) if start.rank_decay == DECAYS[2] else 0.0
 
     best = best_start(shop, SETTINGS, value)
-    assert tried[0] == (0.0, RANK_DECAY)
     grid = [(scale, decay) for scale in SCALES for decay in DECAYS]
-    assert tried[1 : 1 + len(grid)] == grid
-    # Among the best decay's lengths the last that was tried is the best; it is counted again.
-    assert tried[1 + len(grid) :] == [(SCALES[-1], DECAYS[2])] * (len(STEPS) - 1)
+    assert tried == [(0.0, RANK_DECAY), *grid]
     assert (round(length(best), 3), best.rank_decay) == (SCALES[-1], DECAYS[2])
 
 

@@ -21,10 +21,9 @@ from trainer.model.factors import offsets
 from trainer.model.products import ProductTowerModel
 from trainer.model.tower import UserTower, inverse_softplus
 
-#: Lengths of the offsets, beside text vectors of length 1.
+#: Lengths of the offsets, beside text vectors of length 1. Longer ones rank better untrained, and
+#: worse when they were trained.
 SCALES = (0.7, 1.5)
-#: What a step further back counts when co-occurrence is counted.
-STEPS = (0.8, 0.6)
 #: Logarithms of what a step back counts in the pooling: 0.8, 0.6, 0.37, 0.14.
 DECAYS = (RANK_DECAY, 0.5, 1.0, 2.0)
 
@@ -46,8 +45,6 @@ class Start(NamedTuple):
 def best_start(shop: Shop, settings: Settings, value: Callable[[Start], float]) -> Start:
     """The candidate with the highest value.
 
-    The way of counting is only varied for the best length and decay: it matters least.
-
     Parameters
     ----------
     shop : Shop
@@ -59,20 +56,18 @@ def best_start(shop: Shop, settings: Settings, value: Callable[[Start], float]) 
     # Without offsets, training starts exactly at the weighted recency mean, which is a baseline.
     if settings.product_tower != "linear+id":
         return best
-    length, vectors = settings.limits.max_interactions, shop.vectors
     most = value(best)
     scales = SCALES if settings.offset_scale is None else (settings.offset_scale,)
-    choices = [(scale, decay) for scale in scales if scale for decay in DECAYS]
-    for step in STEPS if choices else ():
-        made = offsets(shop.data, shop.split.train, length, vectors, settings.seed, step)
-        unit = torch.from_numpy(made)
-        found = []
-        for scale, decay in choices:
+    if not any(scales):
+        return best
+    length, vectors = settings.limits.max_interactions, shop.vectors
+    unit = torch.from_numpy(offsets(shop.data, shop.split.train, length, vectors, settings.seed))
+    for scale in scales:
+        for decay in DECAYS:
             start = Start(unit * scale, decay)
-            found.append((value(start), scale, decay))
-            if found[-1][0] > most:
-                best, most = start, found[-1][0]
-        choices = [max(found)[1:]]
+            found = value(start)
+            if found > most:
+                best, most = start, found
     return best
 
 

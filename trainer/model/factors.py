@@ -52,12 +52,7 @@ def cosine(counts: sparse.csr_matrix, shrink: float = 0.0) -> sparse.csr_matrix:
 
 
 def offsets(
-    dataset: Dataset,
-    cases: Cases,
-    max_interactions: int,
-    vectors: F32,
-    seed: int = 0,
-    step: float = STEP,
+    dataset: Dataset, cases: Cases, max_interactions: int, vectors: F32, seed: int = 0
 ) -> F32:
     """Unit offsets whose products follow the co-occurrence; shape (N, D), zero where unknown.
 
@@ -72,11 +67,9 @@ def offsets(
     max_interactions : int
     vectors : float32, shape (N, D)
     seed : int
-    step : float
-        As for :func:`cooccurrence`.
     """
     n, d = vectors.shape
-    similar = cosine(cooccurrence(dataset, cases, max_interactions, step), shrink=1.0)
+    similar = cosine(cooccurrence(dataset, cases, max_interactions), shrink=1.0)
     values, directions = _eigen(similar, min(d, n - 1), seed)
     factors = directions * np.sqrt(np.maximum(values, 0))  # (N, K)
     norm = np.linalg.norm(factors, axis=1, keepdims=True)
