@@ -305,7 +305,7 @@ def test_the_report_reads_the_log(shop: Shop) -> None:
     found = json.loads(done.stdout)
     assert sum(found["shoppers"].values()) >= 30
     (bought,) = [one for one in found["outcomes"] if one["outcome"] == "bought"]
-    assert bought["personalised"][0] > 0.5
+    assert bought["share_of_shoppers"]["personalised"][0] > 0.5
     secret = {"SIDECAR_UBI_CLIENT_ID": "hash", "SIDECAR_UBI_CLIENT_SECRET": "0123456789abcdef"}
     refused = shop.run("experiment", "report", "--log", "--percent", "50", **secret)
     assert refused.returncode == 2
