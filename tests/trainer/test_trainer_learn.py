@@ -89,6 +89,19 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_been(shop: Shop, tmp_path: Path,
     assert all(np.array_equal(ours[name], theirs[name]) for name in ours)
 
 
+def test_types_that_the_data_lack_keep_their_business_weights(shop: Shop) -> None:
+    """The checkerboard holds clicks alone; a tenth of the examples say something else."""
+    settings = replace(SMALL, relabel=0.5, offset_scale=0.0, offset_learning_rate=0.03)
+    before = metadata(settings).vocabulary.weights
+    run = train([shop], metadata(settings), settings)
+    after = dict(zip(before, run.tower.tensors()["g"], strict=True))
+    assert run.best > 0
+    for name in before:
+        assert after[name] / after["product_clicked"] == pytest.approx(
+            before[name] / before["product_clicked"], rel=0.02
+        )
+
+
 def test_a_loss_that_is_not_finite_ends_in_one_line(shop: Shop) -> None:
     vectors = shop.vectors.copy()
     vectors[:, 0] = np.nan

@@ -28,6 +28,8 @@ class TrainingBatch:
     seen : bool, shape (B, L)
         What the history holds, with what dropout hides from the tower.
     targets : int64, shape (B,)
+    relabelled : bool, shape (B,)
+        Whose event types were drawn at random.
     """
 
     products: Tensor
@@ -36,6 +38,7 @@ class TrainingBatch:
     valid: Tensor
     seen: Tensor
     targets: NDArray[np.int64]
+    relabelled: Tensor
 
 
 def epoch(
@@ -78,7 +81,8 @@ def epoch(
         hidden[np.arange(len(rows)), histories.lengths - 1] = False
         events = histories.events.astype(np.int64)
         other = rng.integers(0, types, events.shape)
-        events = np.where(rng.random((len(rows), 1)) < relabel, other, events)
+        relabelled = rng.random(len(rows)) < relabel
+        events = np.where(relabelled[:, None], other, events)
         yield TrainingBatch(
             products=torch.from_numpy(histories.products.astype(np.int64)),
             events=torch.from_numpy(events),
@@ -86,4 +90,5 @@ def epoch(
             valid=torch.from_numpy(seen & ~hidden),
             seen=torch.from_numpy(seen),
             targets=dataset.product[part.target].astype(np.int64),
+            relabelled=torch.from_numpy(relabelled),
         )

@@ -56,7 +56,12 @@ class Objective(nn.Module):
         temperature = self.log_temperature.exp()
         device = self.log_temperature.device
         history = batch.products.to(device)
-        rest = (batch.events.to(device), batch.ages.to(device), batch.valid.to(device))
+        rest = (
+            batch.events.to(device),
+            batch.ages.to(device),
+            batch.valid.to(device),
+            batch.relabelled.to(device),
+        )
         seen = torch.where(batch.seen.to(device), history, -1)
         if self.kind == "full":
             q = products()
@@ -85,7 +90,7 @@ class Objective(nn.Module):
         tower: UserTower,
         products: ProductTowerModel,
         batch: TrainingBatch,
-        rest: tuple[Tensor, Tensor, Tensor],
+        rest: tuple[Tensor, Tensor, Tensor, Tensor],
         rng: np.random.Generator,
     ) -> Tensor:
         """In-batch and mixed negatives: only the rows that the batch needs are computed."""

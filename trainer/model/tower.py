@@ -64,7 +64,14 @@ class UserTower(nn.Module):
         for name, value in start.items():
             self.register_parameter(name, nn.Parameter(value))
 
-    def forward(self, products: Tensor, events: Tensor, ages: Tensor, valid: Tensor) -> Tensor:
+    def forward(
+        self,
+        products: Tensor,
+        events: Tensor,
+        ages: Tensor,
+        valid: Tensor,
+        relabelled: Tensor | None = None,
+    ) -> Tensor:
         """User vectors of B histories.
 
         Parameters
@@ -75,6 +82,8 @@ class UserTower(nn.Module):
         ages : float, shape (B, L)
         valid : bool, shape (B, L)
             False for padding, and for what history dropout left out.
+        relabelled : bool, shape (B,), optional
+            Histories whose event types are random: no weight of an event is learned from them.
 
         Returns
         -------
@@ -102,7 +111,12 @@ class UserTower(nn.Module):
             functional.softplus(self.raw_lambda_age),
             functional.softplus(self.raw_lambda_rank),
         )
-        alpha = _softmax(self.log_g[events] - lambda_age * ages - lambda_rank * rank, valid)
+        weight = self.log_g[events]
+        if relabelled is not None:
+            # Random types say nothing about what a type is worth; learned from, they would make
+            # all alike, and a view count as much as a purchase where the data hold no views.
+            weight = torch.where(relabelled[:, None], weight.detach(), weight)
+        alpha = _softmax(weight - lambda_age * ages - lambda_rank * rank, valid)
         c = torch.einsum("bi,bhij->bhj", alpha, attention)  # (B, H, L)
 
         mix = alpha + torch.einsum("h,bhj->bj", self.s, c)  # (B, L)
