@@ -24,6 +24,8 @@ SIZES = (
     (100_000, 10_000),
     (4_000, 20_000),
     (4_000, 40_000),
+    (4_000, 100_000),
+    (100_000, 100_000),
 )
 #: Seconds for all of them; what does not fit any more is left out, and the table says so.
 BUDGET = 600
