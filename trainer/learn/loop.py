@@ -79,7 +79,7 @@ def train(
     Parameters
     ----------
     shops : Sequence[Shop]
-        With more than one the batches take turns, and the mean over the shops chooses.
+        With more than one the batches take turns, and the geometric mean over the shops chooses.
     metadata : Metadata
     settings : Settings
     checkpoint : Path, optional
@@ -160,15 +160,14 @@ def _start(
     shops: Sequence[Shop],
     settings: Settings,
 ) -> Epoch:
-    """Put the best start into the models. Several shops have no offsets, and so but one start."""
+    """Put the best start into the models."""
     begin = time.monotonic()
 
     def value(start: Start) -> float:
-        begin_with(start, tower, products[0])
+        begin_with(start, tower, products)
         return _validate(tower, products, shops, settings, START_CASES)
 
-    if len(shops) == 1:
-        begin_with(best_start(shops[0], settings, value), tower, products[0])
+    begin_with(best_start(shops, settings, value), tower, products)
     score = _validate(tower, products, shops, settings)
     return Epoch(0, math.nan, score, settings.temperature, time.monotonic() - begin)
 
@@ -231,7 +230,10 @@ def _validate(
     settings: Settings,
     at_most: int | None = None,
 ) -> float:
-    """Mean over the shops of NDCG@10 on their validation parts."""
+    """NDCG@10 on the validation part; for several shops the geometric mean.
+
+    Figures of one shop are easily ten times those of another: in a plain mean it alone would choose.
+    """
     values = []
     for shop, model in zip(shops, products, strict=True):
         cases = shop.split.validation.sample(settings.max_cases, np.random.default_rng(0))
@@ -242,7 +244,7 @@ def _validate(
         scorer = torch_scorer(tower, model)
         found = rank(shop.data, cases, scorer, settings.limits.max_interactions)
         values.append(found.figures()["ndcg@10"])
-    return float(np.mean(values))
+    return float(np.prod(values) ** (1 / len(values)))
 
 
 def torch_scorer(tower: UserTower, products: ProductTowerModel) -> Scorer:

@@ -3,12 +3,13 @@
 Training can only lose what the start does not have: on data that is soon learned by heart, the
 start is most of the result. How much company (what histories hold together) should count beside
 text, and how fast a history should fade, differs from shop to shop; both are looked up rather than
-assumed. The plain start, without offsets, is one of the candidates.
+assumed. The plain start, without offsets, is one of the candidates; without offsets at all it is a
+weighted recency mean, whichever decay is chosen.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -42,37 +43,39 @@ class Start(NamedTuple):
     rank_decay: float = RANK_DECAY
 
 
-def best_start(shop: Shop, settings: Settings, value: Callable[[Start], float]) -> Start:
+def best_start(shops: Sequence[Shop], settings: Settings, value: Callable[[Start], float]) -> Start:
     """The candidate with the highest value.
 
     Parameters
     ----------
-    shop : Shop
+    shops : Sequence[Shop]
+        Several have no offsets, and share the decay.
     settings : Settings
     value : Callable
         NDCG@10 on the validation part.
     """
-    best = Start()
-    # Without offsets, training starts exactly at the weighted recency mean, which is a baseline.
-    if settings.product_tower != "linear+id":
-        return best
-    most = value(best)
+    candidates = [Start()]
     scales = SCALES if settings.offset_scale is None else (settings.offset_scale,)
-    if not any(scales):
-        return best
-    length, vectors = settings.limits.max_interactions, shop.vectors
-    unit = torch.from_numpy(offsets(shop.data, shop.split.train, length, vectors, settings.seed))
-    for scale in scales:
-        for decay in DECAYS:
-            start = Start(unit * scale, decay)
-            found = value(start)
-            if found > most:
-                best, most = start, found
+    if settings.product_tower != "linear+id" or not any(scales):
+        candidates += [Start(None, decay) for decay in DECAYS[1:]]
+    else:
+        (shop,) = shops
+        length = settings.limits.max_interactions
+        unit = torch.from_numpy(
+            offsets(shop.data, shop.split.train, length, shop.vectors, settings.seed)
+        )
+        candidates += [Start(unit * scale, decay) for scale in scales for decay in DECAYS]
+    best, most = candidates[0], value(candidates[0])
+    for start in candidates[1:]:
+        found = value(start)
+        if found > most:
+            best, most = start, found
     return best
 
 
-def begin_with(start: Start, tower: UserTower, products: ProductTowerModel) -> None:
+def begin_with(start: Start, tower: UserTower, products: Sequence[ProductTowerModel]) -> None:
     """Put a start into the models, in place."""
     with torch.no_grad():
         tower.raw_lambda_rank.copy_(inverse_softplus(torch.tensor(start.rank_decay)))
-    products.set_offsets(start.offsets)
+    for model in products:
+        model.set_offsets(start.offsets)
