@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import click
 
 from trainer.errors import GateError
-from trainer.evaluate.compare import evaluate_tower
+from trainer.evaluate.baselines import VECTOR_BASELINES
+from trainer.evaluate.compare import TOWER, Comparison, evaluate_tower
 from trainer.export import checked, to_weights
 from trainer.learn import distributed
 from trainer.learn.loop import Epoch, Run, train
@@ -21,6 +20,8 @@ from trainer.progress import StepBar, bar, say
 
 #: Names that `on_done` reports: the tower and the baselines.
 COMPARED = 9
+#: Columns of the table of ``--leave-one-out``.
+OTHERS, OWN = "trained on the others", "trained on itself"
 
 
 def checkpoint_path(out: Path) -> Path:
@@ -80,13 +81,27 @@ def run_with_lines(
 
 
 def leave_one_shop_out(shops: Sequence[Shop], settings: Settings, model: str) -> None:
-    """Train on all shops but one, evaluate on that one, nothing adapted; prints a table."""
-    click.echo("leave one shop out: NDCG@10 of the shop that was left out")
+    """Train on all shops but one, evaluate on that one, nothing adapted; prints a table.
+
+    Beside it stands the same form of tower, trained on that shop alone: what the others could have
+    taught it at best.
+    """
+    names = (OTHERS, OWN, *VECTOR_BASELINES, "item-kNN")
+    lines = [f"| NDCG@10 on the shop left out | {' | '.join(names)} |", "|---" * 7 + "|---|"]
     for held in shops:
         others = [s for s in shops if s is not held]
-        run = run_with_lines(others, settings, model, None)
-        metadata = replace(metadata_for(others, settings, model))
-        tower = checked(to_weights(run.tower, None, (), metadata, settings.seed), held.data.name)
-        found = evaluate_tower(tower, held.data, held.split, held.vectors, held.vectors)
-        row = {k: round(r.figures()["ndcg@10"], 4) for k, r in found.rankings.items()}
-        click.echo(f"{held.data.name}: {json.dumps(row)}")
+        say(f"{held.data.name} left out")
+        found = _evaluated_on(held, others, settings, model)
+        say(f"{held.data.name} alone")
+        own = _evaluated_on(held, [held], settings, model)
+        rows = {OTHERS: found.rankings[TOWER], OWN: own.rankings[TOWER], **found.rankings}
+        cells = [f"{rows[name].figures()['ndcg@10']:.4f}" for name in names]
+        lines.append(f"| {held.data.name} | {' | '.join(cells)} |")
+    click.echo("\n".join(lines))
+
+
+def _evaluated_on(held: Shop, shops: Sequence[Shop], settings: Settings, model: str) -> Comparison:
+    run = run_with_lines(shops, settings, model, None)
+    weights = to_weights(run.tower, None, (), metadata_for(shops, settings, model), settings.seed)
+    tower = checked(weights, held.data.name)
+    return evaluate_tower(tower, held.data, held.split, held.vectors, held.vectors)

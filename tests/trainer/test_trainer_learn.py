@@ -10,7 +10,9 @@ import pytest
 import torch
 
 from sidecar.contract.errors import ConfigError
+from sidecar.contract.history import HOUR
 from sidecar.contract.schema import Architecture, Metadata
+from trainer.data.split import split_by_time
 from trainer.errors import TrainingError
 from trainer.evaluate.metrics import rank
 from trainer.learn.loop import Run, torch_scorer, train
@@ -109,6 +111,46 @@ def test_a_loss_that_is_not_finite_ends_in_one_line(shop: Shop) -> None:
     settings = replace(SMALL, product_tower="none")
     with pytest.raises(TrainingError, match="the loss is nan in epoch 1, step 0"):
         train([broken], metadata(settings), settings)
+
+
+def baskets(shop: Shop, *, shuffled: bool) -> Shop:
+    """The shop with the events of a customer and a day at one moment, six at a time."""
+    day = 24 * HOUR
+    data = replace(shop.data, at=shop.data.at // day * day, shuffled=shuffled)
+    return replace(shop, data=data, split=split_by_time(data))
+
+
+def test_the_order_inside_a_moment_is_drawn_anew_for_each_epoch(shop: Shop) -> None:
+    one = baskets(shop, shuffled=True)
+    draws = [one.examples(SMALL.limits, np.random.default_rng(i)) for i in range(3)]
+    train_part = one.data.at < one.split.cuts[0]
+    expected = sorted(
+        zip(one.data.customer[train_part], one.data.at[train_part], one.data.product[train_part],
+            strict=True)
+    )  # fmt: skip
+    for data, cases in draws:
+        # The same events, in the order of customers and moments; nothing of the later parts.
+        columns = list(zip(data.customer, data.at, data.product, strict=True))
+        assert sorted(columns) == expected
+        assert (np.lexsort((data.at, data.customer)) == np.arange(len(data.at))).all()
+        assert len(cases) == len(one.split.train)
+    first, second, third = (tuple(data.product) for data, _ in draws)
+    assert len({first, second, third}) == 3
+    again, _ = one.examples(SMALL.limits, np.random.default_rng(0))
+    assert tuple(again.product) == first
+
+
+def test_an_order_that_a_file_has_is_left_alone(shop: Shop) -> None:
+    one = baskets(shop, shuffled=False)
+    data, cases = one.examples(SMALL.limits, np.random.default_rng(0))
+    assert data is one.data
+    assert cases is one.split.train
+
+
+def test_a_shop_of_shuffled_baskets_is_learned(shop: Shop) -> None:
+    one = baskets(shop, shuffled=True)
+    run = train([one], metadata(SMALL), SMALL)
+    assert ndcg(run, one) > 0.2
 
 
 def test_several_shops_share_a_tower_without_a_shift(shop: Shop) -> None:

@@ -158,7 +158,8 @@ _DEFAULT = Settings()
 @click.option(
     "--leave-one-out",
     is_flag=True,
-    help="With several shops: also train on all but one, evaluate on that one, and print the table.",
+    help="With several shops: first train on all but one and on that one alone, evaluate on that "
+    "one, and print the table.",
 )
 def command(
     products: tuple[str, ...],

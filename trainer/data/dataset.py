@@ -61,6 +61,8 @@ class Dataset:
         Rows that do not count, by the keys of :data:`trainer.data.clean.PROBLEMS`.
     warnings : Sequence[str]
         What a person should know before training on this.
+    shuffled : bool
+        Whether events of one customer and one moment stand in a random order.
     """
 
     name: str
@@ -72,6 +74,7 @@ class Dataset:
     at: I64
     dropped: Mapping[str, int] = field(default_factory=dict)
     warnings: Sequence[str] = ()
+    shuffled: bool = False
 
     @property
     def fingerprint(self) -> str:

@@ -105,6 +105,7 @@ def load_dataset(
         event=ordered["event"],
         at=ordered["at"],
         dropped=dropped,
+        shuffled=ties == "shuffle",
     )
     return replace(dataset, warnings=(*notes, *_tie_note(dataset, ties)))
 

@@ -189,15 +189,17 @@ def _one_epoch(
 ) -> float:
     # Own generator for each epoch: a resumed run draws what the whole one would have drawn.
     rng = np.random.default_rng([settings.seed, number])
-    streams: list[tuple[int, Any]] = [
-        (i, batches_of(
-            shop.data, shop.split.train, most=sizes[i], batch_size=batch_size,
+    streams: list[tuple[int, Any]] = []
+    for i, shop in enumerate(shops):
+        own = np.random.default_rng([settings.seed, number, i])
+        data, cases = shop.examples(settings.limits, own)
+        batches = batches_of(
+            data, cases, most=sizes[i], batch_size=batch_size,
             max_interactions=settings.limits.max_interactions,
             history_dropout=settings.history_dropout, relabel=settings.relabel,
-            rng=np.random.default_rng([settings.seed, number, i]), share=share,
-        ))
-        for i, shop in enumerate(shops)
-    ]  # fmt: skip
+            rng=own, share=share,
+        )  # fmt: skip
+        streams.append((i, batches))
     total, count, step = 0.0, 0, (number - 1) * per_epoch
     while streams:
         for pair in list(streams):
