@@ -122,11 +122,14 @@ def load_catalogue(
     DataError
     """
     table = read_table(backend, path)
-    if ga4.is_ga4(table):
+    export = ga4.is_ga4(table)
+    if export:
         table = ga4.products(table, str(path))
     require(table, ("product_id",), str(path))
     wanted = {name: table[name] for name in DEFAULT_FIELDS if name in table.columns}
     rows = _run(table.select(product_id_=text(table.product_id), **wanted), str(path)).to_pylist()
+    if export:  # groups come in any order, and the catalogue's is part of what a seed makes
+        rows.sort(key=lambda row: row["product_id_"])
     found: dict[str, dict[str, Any]] = {}
     for row in rows:
         key = row.pop("product_id_")
