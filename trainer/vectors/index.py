@@ -120,13 +120,16 @@ def _says(value: object) -> bool:
 
 
 def _row(source: Mapping[str, Any], fields: Mapping[str, str]) -> dict[str, Any]:
-    found = {name: look_up(source, path) for name, path in fields.items()}
-    return {
-        # A field with several values is a list here; only labels are more than one thing.
-        name: ", ".join(map(str, value)) if isinstance(value, list) and name != "labels" else value
-        for name, value in found.items()
-        if value is not None
-    }
+    found: dict[str, Any] = {}
+    for name, path in fields.items():
+        value = look_up(source, path)
+        if isinstance(value, list):
+            value = [one for one in value if not isinstance(one, Mapping)]
+            # A field with several values is a list here; only labels are more than one thing.
+            value = value if name == "labels" else ", ".join(map(str, value))
+        if value is not None:
+            found[name] = value
+    return found
 
 
 def vectorize_index(
