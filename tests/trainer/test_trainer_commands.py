@@ -192,6 +192,10 @@ def test_report_is_one_page_without_anything_from_outside(
     for mark in ("lo", "hi"):
         assert f">{mark} {getattr(found.calibration, mark):.3f}<" in page
     assert "gate</dt><dd>passes: NDCG@10 is" in page
+    assert "Weights are parts of the largest." in page
+    assert ">-0</text>" not in page
+    # Training starts at the best of several decays, so that 0.8 a step is not "the start".
+    assert ">untrained</text>" in page
     assert page.count("thing number") > 60
     assert page.count("what came next is number ") == 12
     # Nobody is named, and products are.

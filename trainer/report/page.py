@@ -129,18 +129,18 @@ def _weights(tower: Tower) -> str:
     half = f"{np.log(2) / age:.1f} hours" if age > 1e-6 else "never"
     return (
         "<table><tr><th>event</th><th>business weight</th><th>learned</th><th>in the data</th></tr>"
-        f"{rows}</table><p>Half as much after {half}; each step back counts "
-        f"{np.exp(-step):.3f} of the step before. Attention heads over the shopper's own products: "
+        f"{rows}</table><p>Weights are parts of the largest. Half as much after {half}; each step "
+        f"back counts {np.exp(-step):.3f} of the step before. Attention heads over the shopper's own products: "
         f"s = {', '.join(f'{v:.3f}' for v in tensors['s'])}.</p>"
         + _decay(age, step, metadata.limits.window_hours)
     )
 
 
 def _decay(age: float, step: float, window: float) -> str:
-    """What an interaction counts for, by its age and by its place, now and before training."""
+    """What an interaction counts for, by its age and by its place, beside the untrained tower."""
     hours = np.linspace(0, min(window, DECAY_HOURS), 49)
     back = np.arange(8)
-    pairs = (("learned", age, step), ("at the start", AGE_DECAY, RANK_DECAY))
+    pairs = (("learned", age, step), ("untrained", AGE_DECAY, RANK_DECAY))
 
     def curves(
         x: NDArray[Any], rates: Mapping[str, float]
