@@ -78,11 +78,12 @@ def _summary(tower: Tower, found: Comparison) -> str:
     gain = found.gain(found.best_vector_baseline)
     verdict = "passes" if found.passes() else "does not pass"
     limits = metadata.limits
+    # The shipped weights say "none" there.
+    data = metadata.training.get("data")
+    trained_on: Sequence[Mapping[str, Any]] = data if isinstance(data, list) else []
     rows = {
         "weights": f"{tower.weights.fingerprint}, made {metadata.created_at or 'at no stated time'}",
-        "trained on": ", ".join(
-            f"{d['name']} ({d['examples']:,} examples)" for d in metadata.training.get("data", ())
-        )
+        "trained on": ", ".join(f"{d['name']} ({d['examples']:,} examples)" for d in trained_on)
         or "nothing: the weighted recency mean",
         "product tower": metadata.product_tower,
         "history": f"{limits.max_interactions} interactions of {limits.window_hours:g} hours",
@@ -105,6 +106,8 @@ def _figures(results: Mapping[str, Mapping[str, float]]) -> str:
 
 def _curve(tower: Tower) -> str:
     curve: Sequence[Mapping[str, float]] = tower.weights.metadata.training.get("curve", [])
+    if not curve:
+        return "<p>None: these weights were not trained.</p>"
     value = [(float(e["epoch"]), float(e["validation"])) for e in curve]
     loss = [(float(e["epoch"]), float(e["loss"])) for e in curve if "loss" in e]
     best = tower.weights.metadata.training.get("best_epoch", "?")
