@@ -10,6 +10,7 @@ import pytest
 from elasticsearch import Elasticsearch
 
 from sidecar import config, resources
+from sidecar.contract.history import Interaction
 from sidecar.contract.schema import EMBEDDING_MODEL, Metadata
 from sidecar.contract.vectors import VectorFile
 from sidecar.contract.weights import write_weights
@@ -74,12 +75,22 @@ def test_from_nothing_to_healthy(
     assert healthy["dead letters"].verdict is Verdict.LOOK  # this queue has none
 
     load_vectors(client, [index], VectorFile(["a"], vector, ["00" * 16], "another-model"))
-    Users(client, users).put_many([User("c", weights="0" * 16, product_space="another-model")])
+    viewed = (Interaction(1, "e", "a", "product_viewed", 1),)
+    shopper = User("c", viewed, weights="0" * 16, product_space="another-model")
+    Users(client, users).put_many([shopper])
     client.indices.refresh(index=users)
     mixed = findings(environment)
     assert mixed["product vectors"].verdict is Verdict.BAD
     assert "another-model" in mixed["product vectors"].found
     assert "sidecar rebuild" in mixed["shoppers"].do
+
+    # What forgetting leaves is no shopper, and nothing that a rebuild could recompute.
+    client.delete(index=users, id="c")
+    Users(client, users).put_many([User("d", forgotten_at=1)])
+    client.indices.refresh(index=users)
+    after = findings(environment)["shoppers"]
+    assert after.verdict is Verdict.OK
+    assert after.found.startswith("0 shoppers")
 
 
 def test_servers_that_are_not_there(environment: dict[str, str]) -> None:

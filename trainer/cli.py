@@ -60,7 +60,7 @@ def main(arguments: list[str] | None = None) -> None:
     except click.ClickException as error:
         _fail(error.format_message(), 2)
     except ModuleNotFoundError as error:
-        _fail(f"{error.name} is not installed: pip install 'es-sidecar[trainer]'", 2)
+        _fail(f"{error.name} is not installed: pip install '.[trainer]' in a clone", 2)
     except SidecarError as error:
         _fail(str(error), 2)
     except MemoryError:

@@ -2,7 +2,7 @@
 
     gcloud functions deploy shop-events --gen2 --runtime python312 --region europe-west1 \
         --source deploy/firebase --entry-point shop_events --trigger-http --allow-unauthenticated \
-        --set-env-vars QUEUE_URL=https://sqs.eu-west-1.amazonaws.com/1234/shop-events
+        --set-env-vars AWS_DEFAULT_REGION=eu-west-1,QUEUE_URL=https://sqs.eu-west-1.amazonaws.com/1234/shop-events
 
 "Unauthenticated" is for Google's own gate; every request must carry the shopper's Firebase ID
 token. AWS credentials come from the environment, or better from workload identity federation.
@@ -31,10 +31,25 @@ EVENTS = {
     "begin_checkout",
     "purchase",
 }
+#: A web shop is another origin than the function. Any may ask: the token says who the shopper is,
+#: and no cookie goes along.
+CORS = {
+    "Access-Control-Allow-Origin": "*",
+    "Access-Control-Allow-Methods": "POST",
+    "Access-Control-Allow-Headers": "Authorization, Content-Type",
+    "Access-Control-Max-Age": "3600",
+}
 
 
-def shop_events(request: Request) -> tuple[str, int]:
+def shop_events(request: Request) -> tuple[str, int, dict[str, str]]:
     """Take ``{"events": [{"name", "params": {"items": [{"item_id"}]}, "event_id"}]}``."""
+    if request.method == "OPTIONS":  # what a browser asks first
+        return "", 204, CORS
+    return *take(request), CORS
+
+
+def take(request: Request) -> tuple[str, int]:
+    """Answer to a request that carries events, and its status."""
     shopper = shopper_of(request.headers.get("Authorization", ""))
     if shopper is None:
         return "sign in first", 401

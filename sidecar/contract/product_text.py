@@ -146,12 +146,20 @@ def text_hash(text: str) -> str:
 
 
 def look_up(document: Mapping[str, Any], path: str) -> Any:
-    """The value at a dotted path; a key that contains the dots itself wins. ``None`` if absent."""
+    """The value at a dotted path; a key that contains the dots itself wins. ``None`` if absent.
+
+    In a list of objects it is the list of what they have there, as in Elasticsearch.
+    """
     if path in document:
         return document[path]
     head, _, rest = path.partition(".")
     inner = document.get(head)
-    return look_up(inner, rest) if rest and isinstance(inner, Mapping) else None
+    if rest and isinstance(inner, Mapping):
+        return look_up(inner, rest)
+    if not rest or not isinstance(inner, list):
+        return None
+    found = [look_up(one, rest) for one in inner if isinstance(one, Mapping)]
+    return [value for value in found if value is not None] or None
 
 
 def parse_price(value: object) -> float | None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
 
 from elasticsearch import Elasticsearch
 
@@ -12,6 +14,7 @@ from sidecar.elastic.indices import VECTOR_FIELD
 
 #: More spaces or weights than this in one index: something is badly wrong anyway.
 _MOST = 20
+_EVERYTHING: Mapping[str, Any] = MappingProxyType({"match_all": {}})
 
 
 @dataclass(frozen=True)
@@ -53,17 +56,24 @@ def user_coverage(client: Elasticsearch, index: str) -> Coverage:
     UnreachableError, RefusedError
     """
     # A vector is not searchable there; a shopper with weights has one, or had no product with one.
-    return _coverage(client, index, "weights", "weights")
+    # Who was forgotten leaves a document without a history: nobody to count.
+    return _coverage(client, index, "weights", "weights", {"exists": {"field": "newest_at"}})
 
 
-def _coverage(client: Elasticsearch, index: str, field: str, maker: str) -> Coverage:
+def _coverage(
+    client: Elasticsearch,
+    index: str,
+    field: str,
+    maker: str,
+    among: Mapping[str, Any] = _EVERYTHING,
+) -> Coverage:
     with errors(f"counting in {index}"):
-        documents = int(client.count(index=index)["count"])
+        documents = int(client.count(index=index, query=dict(among))["count"])
         answer = client.search(
             index=index,
             size=0,
             track_total_hits=True,
-            query={"exists": {"field": field}},
+            query={"bool": {"filter": [dict(among), {"exists": {"field": field}}]}},
             aggs={"makers": {"terms": {"field": maker, "size": _MOST}}},
         )
     buckets = answer["aggregations"]["makers"]["buckets"]

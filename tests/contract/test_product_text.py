@@ -38,6 +38,14 @@ def test_fields_of_an_existing_index_are_mapped() -> None:
     assert product_text(document, TIERS, fields) == "Mug | Cups | Red color"
 
 
+def test_a_list_of_objects_is_the_list_of_what_they_have() -> None:
+    document = {"name": "Mug", "kinds": [{"name": "Kitchen"}, {"id": 2}, {"name": "Cups"}, "odd"]}
+    assert product_text(document, fields={"name": "name", "category": "kinds.name"}) == (
+        "Mug | Kitchen, Cups"
+    )
+    assert product_text(document, fields={"name": "name", "category": "kinds.size"}) == "Mug"
+
+
 @pytest.mark.parametrize(
     ("price", "tier"), [(0, 0), (39.9, 0), (40, 1), (80, 2), (149, 2), (150, 3), ("200", 3)]
 )

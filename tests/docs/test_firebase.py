@@ -43,8 +43,9 @@ def call(function: ModuleType, body: Any, authorization: str = "Bearer good") ->
     with Flask(__name__).test_request_context(
         method="POST", json=body, headers={"Authorization": authorization}
     ):
-        answer: tuple[str, int] = function.shop_events(request)
-        return answer
+        text, status, headers = function.shop_events(request)
+        assert headers["Access-Control-Allow-Origin"] == "*"
+        return text, status
 
 
 def received(function: ModuleType) -> Iterator[dict[str, Any]]:
@@ -87,6 +88,19 @@ def test_what_is_of_no_interest_is_not_sent(function: ModuleType, body: Any) -> 
 
 def test_nobody_sends_for_others(function: ModuleType) -> None:
     assert call(function, {"events": []}, authorization="Bearer forged")[1] == 401
+
+
+def test_a_browser_of_another_origin_may_ask(function: ModuleType) -> None:
+    with Flask(__name__).test_request_context(method="OPTIONS"):
+        _, status, headers = function.shop_events(request)
+    assert status == 204
+    assert headers["Access-Control-Allow-Headers"] == "Authorization, Content-Type"
+
+
+def test_the_command_that_deploys_says_where_the_queue_is(function: ModuleType) -> None:
+    page = (ROOT / "docs/firebase.md").read_text(encoding="utf-8")
+    for text in (page, str(function.__doc__)):
+        assert "AWS_DEFAULT_REGION=eu-west-1,QUEUE_URL=https://sqs.eu-west-1." in text
 
 
 def test_the_function_and_the_page_know_the_same_events(function: ModuleType) -> None:

@@ -103,9 +103,9 @@ def test_a_server_that_ends_at_once_says_its_last_words(tmp_path: Path) -> None:
 
 
 def test_a_program_that_is_missing_names_the_extra(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"es-sidecar\[embedded\]"):
+    with pytest.raises(ConfigError, match=r"\.\[embedded\]"):
         process.packaged_binary("no_such_package", "noida-db")
-    with pytest.raises(ConfigError, match=r"es-sidecar\[embedded\]"):
+    with pytest.raises(ConfigError, match=r"\.\[embedded\]"):
         process.program("no-such-program", "embedded")
     with pytest.raises(UnreachableError, match="cannot be started"):
         Child("it", [str(tmp_path / "nothing")], {}, tmp_path / "log")

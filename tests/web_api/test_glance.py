@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import pytest
+from elasticsearch import Elasticsearch
 
-from sidecar import config
+from sidecar import config, resources
 from sidecar.contract.errors import UnreachableError, WeightsError
+from sidecar.contract.history import Interaction
+from sidecar.elastic.indices import setup_users
+from sidecar.elastic.users import User, Users
 from sidecar.embedded.queue import create_queue
 from sidecar.serving import queue_counts
 from sidecar.tower.load import Tower
@@ -61,6 +66,19 @@ def test_what_is_down_is_one_line() -> None:
         ("d", "ok, but one waits"),
     ]
     assert found.bad == ("a", "b")
+
+
+@pytest.mark.servers
+def test_who_was_forgotten_is_neither_known_nor_lively(client: Elasticsearch, unique: str) -> None:
+    index = f"{unique}-u"
+    setup_users(client, index, resources.mapping("users"))
+    viewed = (Interaction(1, "e", "a", "product_viewed", 1),)
+    now = int(time.time() * 1000)
+    people = [User("a", viewed, updated_at=now), User("b", updated_at=now, forgotten_at=now)]
+    users = Users(client, index)
+    users.put_many(people)
+    rows = dict(glance.flow(users, None).rows)
+    assert rows["shoppers known"] == rows["updated within the hour"] == "1"
 
 
 @pytest.mark.servers

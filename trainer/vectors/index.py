@@ -86,19 +86,50 @@ def documents(
         replace(one, source=_row(one.source, fields))
         for one in scan_vectorized(client, expressions, list(fields.values()))
     ]
+    where = ",".join(expressions)
     if not found:
-        raise DataError(",".join(expressions), "no product in the index")
+        raise DataError(where, "no product in the index")
+    _require(found, fields, where)
     return found
 
 
+def _require(found: Sequence[Vectorized], fields: Mapping[str, str], where: str) -> None:
+    """Vectors of the ids alone, or without a part that was named, would replace good ones.
+
+    Raises
+    ------
+    DataError
+    """
+    there = {name for one in found for name, value in one.source.items() if _says(value)}
+    for name, path in fields.items():
+        if path != DEFAULT_FIELDS[name] and name not in there:
+            raise DataError(
+                f"--field {name}={path}",
+                f"no product of {where} has a value there (fields of objects: brand.name)",
+            )
+    if not there:
+        raise DataError(
+            where,
+            f"no product has any of {', '.join(DEFAULT_FIELDS)}: say with --field where they are, "
+            "e.g. --field name=title",
+        )
+
+
+def _says(value: object) -> bool:
+    return not isinstance(value, Mapping) and value not in ("", [])
+
+
 def _row(source: Mapping[str, Any], fields: Mapping[str, str]) -> dict[str, Any]:
-    found = {name: look_up(source, path) for name, path in fields.items()}
-    return {
-        # A field with several values is a list here; only labels are more than one thing.
-        name: ", ".join(map(str, value)) if isinstance(value, list) and name != "labels" else value
-        for name, value in found.items()
-        if value is not None
-    }
+    found: dict[str, Any] = {}
+    for name, path in fields.items():
+        value = look_up(source, path)
+        if isinstance(value, list):
+            value = [one for one in value if not isinstance(one, Mapping)]
+            # A field with several values is a list here; only labels are more than one thing.
+            value = value if name == "labels" else ", ".join(map(str, value))
+        if value is not None:
+            found[name] = value
+    return found
 
 
 def vectorize_index(

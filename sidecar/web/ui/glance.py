@@ -118,8 +118,11 @@ def flow(
         # A person who looks right after a click wants to see it.
         users.refresh()
         hour_ago = int((clock() - 3600) * 1000)
-        known = users.count({"exists": {"field": "newest_at"}})
-        lively = users.count({"range": {"updated_at": {"gte": hour_ago}}})
+        # Who was forgotten leaves a document without a history.
+        alive = {"exists": {"field": "newest_at"}}
+        recent = {"range": {"updated_at": {"gte": hour_ago}}}
+        known = users.count(alive)
+        lively = users.count({"bool": {"filter": [alive, recent]}})
         return [("shoppers known", str(known)), ("updated within the hour", str(lively))]
 
     rows, error = attempt(read)
