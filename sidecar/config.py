@@ -66,6 +66,8 @@ class ServiceSettings:
         listen_address(self.listen)
         if self.consumer_listen:
             listen_address(self.consumer_listen, "consumer_listen")
+        if self.pages_index == self.users_index:
+            raise ConfigError("pages_index", self.pages_index, "another index than for shoppers")
         if self.log_format not in ("human", "json"):
             raise ConfigError("log_format", self.log_format, "human or json")
         if self.log_level.upper() not in ("DEBUG", "INFO", "WARNING", "ERROR"):

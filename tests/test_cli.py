@@ -71,6 +71,7 @@ def refused(done: subprocess.CompletedProcess[str], *words: str) -> None:
         ("SIDECAR_UBI_KEEP_DAYS", "0", "36500"),
         ("SIDECAR_USERS_INDEX", "*", "the name of one index"),
         ("SIDECAR_PAGES_INDEX", "a,b", "the name of one index"),
+        ("SIDECAR_PAGES_INDEX", "sidecar-users", "another index"),
         ("SIDECAR_FALLBACK_SORT", '{"price": NaN}', "JSON"),
         ("SIDECAR_PUBLIC_ADDRESS", "http://search.example", "host:port"),
         ("SIDECAR_INDEX_IMPACT", '{"a":1,"a":2}', "each key of it once"),
