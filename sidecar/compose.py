@@ -65,7 +65,11 @@ def vocabulary(config: Config, served: Tower) -> EventVocabulary:
     ------
     ConfigError
     """
-    return served.weights.metadata.vocabulary.with_aliases(config.service.event_aliases)
+    try:
+        return served.weights.metadata.vocabulary.with_aliases(config.service.event_aliases)
+    except ConfigError as error:
+        setting = error.key.replace("event alias ", "SIDECAR_EVENT_ALIASES.")
+        raise ConfigError(setting, error.value, error.expected) from None
 
 
 def queue(config: Config) -> Queue:

@@ -6,12 +6,24 @@ Only ``cli.py`` and what it composes read this module; everything below is hande
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Any
 
 from sidecar import resources
+from sidecar.config_text import (
+    index,
+    json_object,
+    key,
+    line,
+    names,
+    number,
+    optional,
+    other_names,
+    text,
+    whole,
+    yes_no,
+)
 from sidecar.contract.errors import ConfigError
 from sidecar.search.settings import SearchSettings
 from sidecar.search.ubi import UbiSettings
@@ -54,6 +66,8 @@ class ServiceSettings:
         listen_address(self.listen)
         if self.consumer_listen:
             listen_address(self.consumer_listen, "consumer_listen")
+        if self.pages_index == self.users_index:
+            raise ConfigError("pages_index", self.pages_index, "another index than for shoppers")
         if self.log_format not in ("human", "json"):
             raise ConfigError("log_format", self.log_format, "human or json")
         if self.log_level.upper() not in ("DEBUG", "INFO", "WARNING", "ERROR"):
@@ -120,50 +134,6 @@ class Setting:
         return one.default_factory()
 
 
-def _text(text: str) -> str:
-    return text.strip()
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise ValueError("a number") from None
-
-
-def _whole(text: str) -> int:
-    try:
-        return int(text)
-    except ValueError:
-        raise ValueError("a whole number") from None
-
-
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(part.strip() for part in text.split(",") if part.strip())
-
-
-def _yes_no(text: str) -> bool:
-    if text.strip().lower() in ("1", "true", "yes", "on"):
-        return True
-    if text.strip().lower() in ("0", "false", "no", "off"):
-        return False
-    raise ValueError("yes or no")
-
-
-def _object(text: str) -> dict[str, Any]:
-    try:
-        value = json.loads(text)
-    except ValueError:
-        value = None
-    if not isinstance(value, dict):
-        raise ValueError("a JSON object")
-    return value
-
-
-def _optional(text: str) -> str | None:
-    return text.strip() or None
-
-
 _GROUPS: Mapping[str, type] = {
     "service": ServiceSettings,
     "search": SearchSettings,
@@ -173,70 +143,70 @@ _GROUPS: Mapping[str, type] = {
 
 # fmt: off
 SETTINGS: tuple[Setting, ...] = (
-    Setting("service", "elasticsearch_url", _text, "Address of the cluster, `http(s)://host:port`."),
-    Setting("service", "elasticsearch_api_key", _text, "Encoded API key for the sidecar's own reads and writes. Searches are forwarded with the caller's credentials, never with this.", secret=True),
-    Setting("service", "elasticsearch_ca_certs", _text, "File of the authority that signed the cluster's certificate."),
-    Setting("service", "elasticsearch_timeout_s", _number, "Seconds for one of the sidecar's own requests."),
-    Setting("search", "product_indices", _names, "Indices of products: names, aliases, wildcards, separated by commas. Searches on them are personalised."),
-    Setting("service", "users_index", _text, "Index of shoppers."),
-    Setting("service", "pages_index", _text, "Index of what page 1 of a search was ranked by, kept for its page 2; made when it is first needed."),
-    Setting("service", "listen", _text, "`host:port` that the sidecar listens on. On anything but loopback the routes under `/_sidecar/` want `SIDECAR_API_KEY`."),
-    Setting("service", "workers", _whole, "Serving processes."),
-    Setting("service", "threads", _whole, "Requests at a time in one process."),
-    Setting("service", "consumer_listen", _text, "`host:port` on which `sidecar consume` answers health probes and metrics (the latter with `SIDECAR_API_KEY`, off loopback)."),
-    Setting("service", "access_log", _yes_no, "Whether each request is logged: API, status, what was done, how long. Never a shopper or a path."),
-    Setting("service", "api_key", _text, "Key for the routes under `/_sidecar/`, sent as `X-API-Key`.", secret=True),
-    Setting("service", "weights", _text, "Weights file, or a folder of them. Default: the file that comes with the release."),
-    Setting("service", "sqs_queue_url", _text, "Queue of the shop's events. Region, credentials and `AWS_ENDPOINT_URL_SQS` are boto3's own."),
-    Setting("service", "event_aliases", _object, "JSON object: the shop's own event names to canonical ones, or to `null` to ignore them."),
-    Setting("service", "product_cache_mb", _number, "Megabytes (10^6 bytes) that product vectors may take in a consumer's memory."),
-    Setting("service", "product_cache_s", _number, "Seconds after which a product's vector is read again."),
-    Setting("search", "impact", _number, "0 to 100: how much the shopper's taste counts. 0 forwards every request as it came."),
-    Setting("search", "index_impact", _object, "JSON object: index name or wildcard to an impact of its own; the first that matches counts."),
-    Setting("search", "formula", _text, "`blend`: score × (1 + a u). `cosine`: cosine + 1, on browse requests."),
-    Setting("search", "max_boost", _number, "What impact 100 adds to the score of a perfect match, in multiples of that score."),
-    Setting("search", "half_evidence", _number, "Sum of event weights (a click is 2, a view 0.1) at which half of the impact counts."),
-    Setting("search", "window", _whole, "Hits of each shard that a text query re-ranks, 1 to 10000; the same for every page."),
-    Setting("search", "fallback_sort", _text, "JSON of an Elasticsearch sort for browse requests without a sort of their own, for shoppers without a vector: popularity and recency, say."),
-    Setting("search", "fallback_anonymous", _yes_no, "Whether requests that name no shopper get it too."),
-    Setting("search", "deadline_ms", _number, "Milliseconds for looking up, classifying and rewriting; past it the original goes out."),
-    Setting("search", "holdout_percent", _number, "0 to 100: share of shoppers that are left alone, for comparison."),
-    Setting("search", "holdout_salt", _text, "Changes who is in the holdout."),
-    Setting("search", "diversity", _number, "0 to 1: how unlike each other recommendations and similar products are, where the request does not say."),
-    Setting("search", "explore", _number, "0 to 1: share of their slots for the rest of the shop, where the request does not say."),
-    Setting("search", "shopper_source", _text, "Where the shopper's id may come from: `any` (header or body), `header`, or `token` (signed, `X-Sidecar-Token`)."),
-    Setting("search", "token_secret", _text, "Key of the signed tokens, at least 16 characters.", secret=True),
-    Setting("search", "shopper_cache_s", _number, "Seconds for which a shopper that was looked up is used again."),
-    Setting("search", "resolution_cache_s", _number, "Seconds for which it is remembered what an alias or a wildcard stands for."),
-    Setting("search", "page_ttl_s", _number, "Seconds for which page 2 and later use what page 1 used; 0 switches that off."),
-    Setting("search", "breaker_s", _number, "Seconds for which an index is left alone after a rewritten request failed."),
-    Setting("search", "allow_explain", _yes_no, "Whether `explain` and `profile` requests are rewritten: their answers show the vector."),
-    Setting("search", "max_body_bytes", _whole, "Largest search body that is read, in bytes; a larger one passes through."),
-    Setting("search", "connect_timeout_s", _number, "Seconds to connect to Elasticsearch, for forwarded requests.", rename="upstream_connect_timeout_s"),
-    Setting("search", "read_timeout_s", _number, "Seconds to wait for Elasticsearch's answer to a forwarded request.", rename="upstream_read_timeout_s"),
-    Setting("search", "max_connections", _whole, "Idle connections to Elasticsearch that are kept for forwarded requests.", rename="upstream_connections"),
-    Setting("search", "public_address", _text, "`host:port` that sniffing clients are pointed at. Default: the request's own `Host`."),
-    Setting("updates", "receivers", _whole, "Threads that poll the queue, 1 to 32."),
-    Setting("updates", "wait_s", _whole, "Seconds for which a poll waits for messages, 0 to 8.", rename="sqs_wait_s"),
-    Setting("updates", "batch_size", _whole, "Most messages in one micro-batch, 1 to 1000."),
-    Setting("updates", "linger_ms", _number, "Milliseconds for which a micro-batch waits for more messages after its first."),
-    Setting("updates", "max_in_flight", _whole, "Messages that were received and are not finished; at that many, receiving stops."),
-    Setting("updates", "max_in_flight_mb", _number, "The same in megabytes (10^6 bytes) of message bodies."),
-    Setting("updates", "visibility_s", _whole, "Seconds for which a received message is hidden from other consumers; extended while it is worked on.", rename="sqs_visibility_s"),
-    Setting("updates", "conflict_attempts", _whole, "How often a shopper that others write at the same time is read and merged again before a rest."),
-    Setting("updates", "backoff_base_ms", _number, "Milliseconds of the first pause after a fault; pauses double, with jitter."),
-    Setting("updates", "backoff_cap_ms", _number, "Milliseconds that a pause grows to at most."),
-    Setting("updates", "stop_s", _number, "Seconds in which a consumer that is told to stop is done."),
-    Setting("updates", "catch_up_s", _number, "Seconds between looks for shoppers whose products have got their vectors; 0: never."),
-    Setting("updates", "dead_letter_url", _optional, "Queue that takes messages which can never be stored, with the reason as an attribute.", rename="sqs_dead_letter_url"),
-    Setting("ubi", "log", _yes_no, "Whether searches of named shoppers, and their events, are logged in two indices in the form of UBI 1.3.", rename="ubi_log"),
-    Setting("ubi", "queries_index", _text, "Index of logged searches.", rename="ubi_queries_index"),
-    Setting("ubi", "events_index", _text, "Index of logged events.", rename="ubi_events_index"),
-    Setting("ubi", "client_id", _text, "What the log says of the shopper: `customer` (the id as sent), `hash` (HMAC-SHA256 of it) or `none`.", rename="ubi_client_id"),
-    Setting("ubi", "client_secret", _text, "Key of `hash`, at least 16 characters; the same for `serve`, `consume` and `forget`.", rename="ubi_client_secret", secret=True),
-    Setting("ubi", "keep_days", _number, "Days after which `sidecar prune` deletes what was logged.", rename="ubi_keep_days"),
-    Setting("service", "log_format", _text, "`human` or `json`."),
-    Setting("service", "log_level", _text, "`DEBUG`, `INFO`, `WARNING` or `ERROR`."),
+    Setting("service", "elasticsearch_url", line, "Address of the cluster, `http(s)://host:port`."),
+    Setting("service", "elasticsearch_api_key", key, "Encoded API key for the sidecar's own reads and writes. Searches are forwarded with the caller's credentials, never with this.", secret=True),
+    Setting("service", "elasticsearch_ca_certs", line, "File of the authority that signed the cluster's certificate."),
+    Setting("service", "elasticsearch_timeout_s", number, "Seconds for one of the sidecar's own requests."),
+    Setting("search", "product_indices", names, "Indices of products: names, aliases, wildcards, separated by commas. Searches on them are personalised."),
+    Setting("service", "users_index", index, "Index of shoppers."),
+    Setting("service", "pages_index", index, "Index of what page 1 of a search was ranked by, kept for its page 2; made when it is first needed."),
+    Setting("service", "listen", line, "`host:port` that the sidecar listens on. On anything but loopback the routes under `/_sidecar/` want `SIDECAR_API_KEY`."),
+    Setting("service", "workers", whole, "Serving processes."),
+    Setting("service", "threads", whole, "Requests at a time in one process."),
+    Setting("service", "consumer_listen", line, "`host:port` on which `sidecar consume` answers health probes and metrics (the latter with `SIDECAR_API_KEY`, off loopback)."),
+    Setting("service", "access_log", yes_no, "Whether each request is logged: API, status, what was done, how long. Never a shopper or a path."),
+    Setting("service", "api_key", key, "Key for the routes under `/_sidecar/`, sent as `X-API-Key`.", secret=True),
+    Setting("service", "weights", line, "Weights file, or a folder of them. Default: the file that comes with the release."),
+    Setting("service", "sqs_queue_url", line, "Queue of the shop's events. Region, credentials and `AWS_ENDPOINT_URL_SQS` are boto3's own."),
+    Setting("service", "event_aliases", other_names, "JSON object: the shop's own event names to canonical ones, or to `null` to ignore them."),
+    Setting("service", "product_cache_mb", number, "Megabytes (10^6 bytes) that product vectors may take in a consumer's memory."),
+    Setting("service", "product_cache_s", number, "Seconds after which a product's vector is read again."),
+    Setting("search", "impact", number, "0 to 100: how much the shopper's taste counts. 0 forwards every request as it came."),
+    Setting("search", "index_impact", json_object, "JSON object: index name or wildcard to an impact of its own; the first that matches counts."),
+    Setting("search", "formula", line, "`blend`: score × (1 + a u). `cosine`: cosine + 1, on browse requests."),
+    Setting("search", "max_boost", number, "What impact 100 adds to the score of a perfect match, in multiples of that score."),
+    Setting("search", "half_evidence", number, "Sum of event weights (a click is 2, a view 0.1) at which half of the impact counts."),
+    Setting("search", "window", whole, "Hits of each shard that a text query re-ranks, 1 to 10000; the same for every page."),
+    Setting("search", "fallback_sort", text, "JSON of an Elasticsearch sort for browse requests without a sort of their own, for shoppers without a vector: popularity and recency, say."),
+    Setting("search", "fallback_anonymous", yes_no, "Whether requests that name no shopper get it too."),
+    Setting("search", "deadline_ms", number, "Milliseconds for looking up, classifying and rewriting; past it the original goes out."),
+    Setting("search", "holdout_percent", number, "0 to 100: share of shoppers that are left alone, for comparison."),
+    Setting("search", "holdout_salt", line, "Changes who is in the holdout."),
+    Setting("search", "diversity", number, "0 to 1: how unlike each other recommendations and similar products are, where the request does not say."),
+    Setting("search", "explore", number, "0 to 1: share of their slots for the rest of the shop, where the request does not say."),
+    Setting("search", "shopper_source", line, "Where the shopper's id may come from: `any` (header or body), `header`, or `token` (signed, `X-Sidecar-Token`)."),
+    Setting("search", "token_secret", line, "Key of the signed tokens, at least 16 characters.", secret=True),
+    Setting("search", "shopper_cache_s", number, "Seconds for which a shopper that was looked up is used again."),
+    Setting("search", "resolution_cache_s", number, "Seconds for which it is remembered what an alias or a wildcard stands for."),
+    Setting("search", "page_ttl_s", number, "Seconds for which page 2 and later use what page 1 used; 0 switches that off."),
+    Setting("search", "breaker_s", number, "Seconds for which an index is left alone after a rewritten request failed."),
+    Setting("search", "allow_explain", yes_no, "Whether `explain` and `profile` requests are rewritten: their answers show the vector."),
+    Setting("search", "max_body_bytes", whole, "Largest search body that is read, in bytes; a larger one passes through."),
+    Setting("search", "connect_timeout_s", number, "Seconds to connect to Elasticsearch, for forwarded requests.", rename="upstream_connect_timeout_s"),
+    Setting("search", "read_timeout_s", number, "Seconds to wait for Elasticsearch's answer to a forwarded request.", rename="upstream_read_timeout_s"),
+    Setting("search", "max_connections", whole, "Idle connections to Elasticsearch that are kept for forwarded requests.", rename="upstream_connections"),
+    Setting("search", "public_address", line, "`host:port` that sniffing clients are pointed at. Default: the request's own `Host`."),
+    Setting("updates", "receivers", whole, "Threads that poll the queue, 1 to 32."),
+    Setting("updates", "wait_s", whole, "Seconds for which a poll waits for messages, 0 to 8.", rename="sqs_wait_s"),
+    Setting("updates", "batch_size", whole, "Most messages in one micro-batch, 1 to 1000."),
+    Setting("updates", "linger_ms", number, "Milliseconds for which a micro-batch waits for more messages after its first."),
+    Setting("updates", "max_in_flight", whole, "Messages that were received and are not finished; at that many, receiving stops."),
+    Setting("updates", "max_in_flight_mb", number, "The same in megabytes (10^6 bytes) of message bodies."),
+    Setting("updates", "visibility_s", whole, "Seconds for which a received message is hidden from other consumers; extended while it is worked on.", rename="sqs_visibility_s"),
+    Setting("updates", "conflict_attempts", whole, "How often a shopper that others write at the same time is read and merged again before a rest."),
+    Setting("updates", "backoff_base_ms", number, "Milliseconds of the first pause after a fault; pauses double, with jitter."),
+    Setting("updates", "backoff_cap_ms", number, "Milliseconds that a pause grows to at most."),
+    Setting("updates", "stop_s", number, "Seconds in which a consumer that is told to stop is done."),
+    Setting("updates", "catch_up_s", number, "Seconds between looks for shoppers whose products have got their vectors; 0: never."),
+    Setting("updates", "dead_letter_url", optional, "Queue that takes messages which can never be stored, with the reason as an attribute.", rename="sqs_dead_letter_url"),
+    Setting("ubi", "log", yes_no, "Whether searches of named shoppers, and their events, are logged in two indices in the form of UBI 1.3.", rename="ubi_log"),
+    Setting("ubi", "queries_index", line, "Index of logged searches.", rename="ubi_queries_index"),
+    Setting("ubi", "events_index", line, "Index of logged events.", rename="ubi_events_index"),
+    Setting("ubi", "client_id", line, "What the log says of the shopper: `customer` (the id as sent), `hash` (HMAC-SHA256 of it) or `none`.", rename="ubi_client_id"),
+    Setting("ubi", "client_secret", line, "Key of `hash`, at least 16 characters; the same for `serve`, `consume` and `forget`.", rename="ubi_client_secret", secret=True),
+    Setting("ubi", "keep_days", number, "Days after which `sidecar prune` deletes what was logged.", rename="ubi_keep_days"),
+    Setting("service", "log_format", line, "`human` or `json`."),
+    Setting("service", "log_level", line, "`DEBUG`, `INFO`, `WARNING` or `ERROR`."),
 )
 # fmt: on
 
@@ -251,13 +221,16 @@ def load(environment: Mapping[str, str]) -> Config:
     """
     values: dict[str, dict[str, Any]] = {group: {} for group in _GROUPS}
     for setting in SETTINGS:
-        text = environment.get(setting.name)
-        if text is None or not text.strip():
+        raw = environment.get(setting.name)
+        if raw is None or not raw.strip():
             continue
+        shown = "***" if setting.secret else raw
         try:
-            values[setting.group][setting.attribute] = setting.parse(text)
+            raw.encode()
+            values[setting.group][setting.attribute] = setting.parse(raw)
+        except UnicodeEncodeError:  # bytes that are none become lone surrogates
+            raise ConfigError(setting.name, shown, "text in UTF-8") from None
         except ValueError as error:
-            shown = "***" if setting.secret else text
             raise ConfigError(setting.name, shown, str(error)) from None
     return Config(*(_build(group, values[group]) for group in _GROUPS))
 
@@ -279,16 +252,16 @@ def unknown_variables(environment: Iterable[str]) -> list[str]:
     return sorted(name for name in environment if name.startswith(PREFIX) and name not in known)
 
 
-def listen_address(text: str, key: str = "listen") -> tuple[str, int]:
+def listen_address(address: str, setting: str = "listen") -> tuple[str, int]:
     """``host:port`` in its parts.
 
     Raises
     ------
     ConfigError
     """
-    host, colon, port = text.strip().rpartition(":")
+    host, colon, port = address.strip().rpartition(":")
     if not colon or not host or not port.isdecimal() or not int(port) < 65_536:
-        raise ConfigError(key, text, "host:port, e.g. 127.0.0.1:9201")
+        raise ConfigError(setting, address, "host:port, e.g. 127.0.0.1:9201")
     return host, int(port)
 
 

@@ -199,6 +199,8 @@ def check_port(listen: str, setting: str = "SIDECAR_LISTEN") -> None:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host.strip("[]"), port))
-        except OSError as error:
-            expected = f"an address that is free and this machine's own ({error.strerror})"
+        # A host that is no host name fails before anybody is asked, with an error of its own.
+        except (OSError, TypeError, UnicodeError) as error:
+            why = getattr(error, "strerror", None) or error
+            expected = f"an address that is free and this machine's own ({why})"
             raise ConfigError(setting, listen, expected) from None

@@ -69,12 +69,45 @@ def refused(done: subprocess.CompletedProcess[str], *words: str) -> None:
         ("SIDECAR_UBI_CLIENT_ID", "name", "customer, hash, none"),
         ("SIDECAR_UBI_EVENTS_INDEX", "Events", "in lower case"),
         ("SIDECAR_UBI_KEEP_DAYS", "0", "36500"),
+        ("SIDECAR_USERS_INDEX", "*", "the name of one index"),
+        ("SIDECAR_PAGES_INDEX", "a,b", "the name of one index"),
+        ("SIDECAR_PAGES_INDEX", "sidecar-users", "another index"),
+        ("SIDECAR_FALLBACK_SORT", '{"price": NaN}', "JSON"),
+        ("SIDECAR_PUBLIC_ADDRESS", "http://search.example", "host:port"),
+        ("SIDECAR_INDEX_IMPACT", '{"a":1,"a":2}', "each key of it once"),
+        ("SIDECAR_EVENT_ALIASES", '{"a":{}}', "to a name or to null"),
     ],
 )
 def test_a_bad_setting_names_variable_value_and_what_was_expected(
     name: str, value: str, expected: str
 ) -> None:
     refused(run("setup", **{name: value}), name, value, expected)
+
+
+def test_an_impact_for_what_is_no_index_is_called_by_its_own_setting() -> None:
+    refused(run("setup", SIDECAR_INDEX_IMPACT='{"A": 1}'), "SIDECAR_INDEX_IMPACT='A'", "wildcard")
+
+
+@pytest.mark.parametrize("name", ["SIDECAR_EVENT_ALIASES", "SIDECAR_INDEX_IMPACT"])
+def test_deep_nesting_in_a_setting(name: str) -> None:
+    refused(run("setup", **{name: "[" * 5000}), name, "a JSON object")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("SIDECAR_API_KEY", "schlüssel", "ASCII"),
+        ("SIDECAR_ELASTICSEARCH_API_KEY", "one\ntwo", "one line"),
+        ("SIDECAR_SQS_QUEUE_URL", "http://[::1", "a queue URL"),
+        ("SIDECAR_EVENT_ALIASES", '{"opened": "product_opened"}', "product_viewed"),
+        ("SIDECAR_LISTEN", f"{'ä' * 64}:80", "this machine's own"),
+        ("SIDECAR_TOKEN_SECRET", "\udcff", "UTF-8"),
+    ],
+)
+def test_a_bad_setting_of_a_server(name: str, value: str, expected: str) -> None:
+    url = f"http://127.0.0.1:{free_port()}"
+    told = {"SIDECAR_ELASTICSEARCH_URL": url, "SIDECAR_LISTEN": f"127.0.0.1:{free_port()}"}
+    refused(run("serve", **{**told, name: value}), name, expected)
 
 
 def test_secrets_are_not_shown() -> None:

@@ -26,6 +26,7 @@ ROOT_MODULES = {
     "commands",
     "compose",
     "config",
+    "config_text",
     "consuming",
     "demo",
     "doctor",

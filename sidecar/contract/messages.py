@@ -279,5 +279,8 @@ def _occurred_at(value: object, sent_at: int) -> int:
 
 
 def _short(value: object) -> str:
-    text = repr(value)
+    try:
+        text = repr(value)
+    except RecursionError:  # written from deeper in the stack than it was read
+        return "something that is nested too deeply"
     return text if len(text) <= 80 else f"{text[:80]}..."

@@ -76,7 +76,9 @@ class Incoming:
     def _receive(self, size: int) -> bytes:
         try:
             piece: bytes = self._stream.read(size)
-        except OSError as error:  # cut off, malformed, or silent for too long
+        # Cut off, malformed, or silent for too long: servers have errors of their own for it, and
+        # what was read before must not be taken for the whole.
+        except Exception as error:
             raise ClientGone from error
         return piece
 

@@ -14,18 +14,21 @@ from sidecar.search.planned import Plan, Search, left
 log = logging.getLogger(__name__)
 
 
-def plan_multi(planner: Planner, search: Search) -> Plan:
-    """Decide about each item of a multi-search by itself; the other lines stay as they are."""
+def plan_multi(planner: Planner, search: Search, leave: str = "") -> Plan:
+    """Decide about each item of a multi-search by itself; the other lines stay as they are.
+
+    ``leave`` is as :meth:`sidecar.search.plan.Planner.plan` has it.
+    """
     try:
         items = split(search.body)
         deadline = Deadline(planner.settings.deadline_ms / 1000)
         base = search.environ.get(QUERY_ID_KEY) or planner.new_query_id()
         plans = [
-            _plan_item(planner, item, search, deadline, (f"{base}.{place}", f".{place}"))
+            _plan_item(planner, item, search, deadline, (f"{base}.{place}", f".{place}"), leave)
             for place, item in enumerate(items)
         ]
     except Malformed:
-        return Plan(Decision("untouched", "unparsable"))
+        return Plan(Decision("untouched", leave or "unparsable"))
     except Exception:
         log.exception("planning a multi-search failed")
         return Plan(Decision("bypassed", "fault"))
@@ -48,14 +51,19 @@ def plan_multi(planner: Planner, search: Search) -> Plan:
 
 
 def _plan_item(
-    planner: Planner, item: Item, search: Search, deadline: Deadline, named: tuple[str, str]
+    planner: Planner,
+    item: Item,
+    search: Search,
+    deadline: Deadline,
+    named: tuple[str, str],
+    leave: str,
 ) -> Plan:
     if not item.body.strip():
-        return left("untouched", "unparsable", None, None)
+        return left("untouched", leave or "unparsable", None, None)
     told = item.read(search.expression)
-    if told is None:
+    if told is None or leave:
         # Its block, if it has one, must be cut out all the same.
-        return planner.plan(Search("", {}, search.environ, item.body, *named), deadline)
+        return planner.plan(Search("", {}, search.environ, item.body, *named), deadline, leave)
     expression, parameters = told
     merged = {**search.parameters, **parameters}
     return planner.plan(Search(expression, merged, search.environ, item.body, *named), deadline)

@@ -80,21 +80,29 @@ class Planner:
         self._now = now
         self._browse_limit = browse_limit
 
-    def plan(self, search: Search, deadline: Deadline | None = None) -> Plan:
-        """Decide about one search; on any fault, to leave it alone."""
+    def plan(self, search: Search, deadline: Deadline | None = None, leave: str = "") -> Plan:
+        """Decide about one search; on any fault, to leave it alone.
+
+        ``leave`` is the reason for which the request as a whole is to be left alone: then only
+        the sidecar's own block is taken out, which Elasticsearch would refuse.
+        """
         body: ObjectText | None = None
         block: Any = None
         edit: Edit | None = None
         deadline = deadline or Deadline(self.settings.deadline_ms / 1000)
         try:
-            if search.body.strip():
+            # Space is not nothing: Elasticsearch has an error for it.
+            if search.body:
                 body = parse_object(search.body)
                 block, edit = read_block(body)
-            plan = self._plan(search, body, block, edit, deadline)
+            if leave:
+                plan = left("untouched", leave, body, edit)
+            else:
+                plan = self._plan(search, body, block, edit, deadline)
         except DuplicateKey:
-            plan = left("untouched", "duplicate_key", body, edit)
+            plan = left("untouched", leave or "duplicate_key", body, edit)
         except Unparsable:
-            plan = left("untouched", "unparsable", body, edit)
+            plan = left("untouched", leave or "unparsable", body, edit)
         except BadInstruction as error:
             log.info("instruction not followed: %s", error)
             plan = left("untouched", "bad_instruction", body, edit)

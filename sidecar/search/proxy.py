@@ -175,8 +175,6 @@ class Proxy:
 
     def _plan(self, target: Target, environ: Environ, incoming: Incoming) -> Plan:
         """What to do; leaves the body either read or still to be streamed."""
-        if target.odd:
-            return Plan(Decision("untouched", "unknown_parameter"))
         body = incoming.read(self._settings.max_body_bytes)
         if body is None:
             return Plan(Decision("untouched", "body_too_large"))
@@ -184,8 +182,9 @@ class Proxy:
         reason = media_reason(
             environ.get("CONTENT_TYPE"), environ.get("HTTP_ACCEPT"), bool(body), multi
         )
-        if reason is not None:
+        if reason == "not_json":
             return Plan(Decision("untouched", reason))
+        leave = "unknown_parameter" if target.odd else reason or ""
         encoding = environ.get("HTTP_CONTENT_ENCODING", "").lower()
         if body and encoding not in ("", "identity"):
             unpacked = gunzip(body, self._settings.max_body_bytes) if encoding == "gzip" else None
@@ -194,7 +193,10 @@ class Proxy:
             body = unpacked
         started = time.perf_counter()
         search = Search(target.expression, target.parameters, environ, body)
-        plan = plan_multi(self._planner, search) if multi else self._planner.plan(search)
+        if multi:
+            plan = plan_multi(self._planner, search, leave)
+        else:
+            plan = self._planner.plan(search, leave=leave)
         self._observer.planned(time.perf_counter() - started)
         return plan
 

@@ -17,6 +17,7 @@ FORMULAS = ("blend", "cosine")
 #: could be written by anybody.
 SHOPPER_SOURCES = ("any", "header", "token")
 _FIELD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*")
+_ADDRESS = re.compile(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5}")
 _PATTERN = re.compile(r"[^\s,/\\?\"<>|#:A-Z]+")
 
 
@@ -119,9 +120,10 @@ class SearchSettings:
     def __post_init__(self) -> None:
         if not self.product_indices:
             raise ConfigError("product_indices", self.product_indices, "at least one name")
-        for pattern in (*self.product_indices, *self.index_impact):
-            if not _PATTERN.fullmatch(pattern) or pattern[0] in "-_+" or pattern == "*":
-                raise ConfigError("product_indices", pattern, "a name, an alias or a wildcard")
+        for key in ("product_indices", "index_impact"):
+            for pattern in getattr(self, key):
+                if not _PATTERN.fullmatch(pattern) or pattern[0] in "-_+" or pattern == "*":
+                    raise ConfigError(key, pattern, "a name, an alias or a wildcard")
         if not _FIELD.fullmatch(self.vector_field):
             raise ConfigError("vector_field", self.vector_field, "a field name")
         _number("dimension", self.dimension, 1, 4096)
@@ -145,6 +147,8 @@ class SearchSettings:
         _number("connect_timeout_s", self.connect_timeout_s, 0.01, 600)
         _number("read_timeout_s", self.read_timeout_s, 0.01, 86_400)
         _number("max_connections", self.max_connections, 1, 10_000)
+        if self.public_address and not _ADDRESS.fullmatch(self.public_address):
+            raise ConfigError("public_address", self.public_address, "host:port")
         self._check_source()
         self._check_sort()
 
@@ -159,13 +163,17 @@ class SearchSettings:
         if not self.fallback_sort:
             return
         try:
-            value = json.loads(self.fallback_sort)
+            value = json.loads(self.fallback_sort, parse_constant=_refuse)
         except (ValueError, RecursionError):
             raise ConfigError("fallback_sort", self.fallback_sort, "JSON") from None
         if not value or not _is_sort(value):
             raise ConfigError(
                 "fallback_sort", self.fallback_sort, 'a sort such as [{"popularity": "desc"}]'
             )
+
+
+def _refuse(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
 
 
 def _is_sort(value: Any) -> bool:

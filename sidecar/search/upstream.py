@@ -67,7 +67,9 @@ class Upstream:
                 self._tls = ssl.create_default_context(cafile=ca_certs)
             except OSError as error:
                 raise ConfigError(
-                    "ca_certs", ca_certs, f"a file of certificates ({error})"
+                    "SIDECAR_ELASTICSEARCH_CA_CERTS",
+                    ca_certs,
+                    f"a file of certificates ({error})",
                 ) from None
         self._connect_timeout_s = connect_timeout_s
         self._read_timeout_s = read_timeout_s

@@ -112,9 +112,11 @@ def parse_record(text: str) -> Record:
             raise ValueError("of another release")
         history = tuple(Activation(**one) for one in body["history"])
         seen = frozenset(Drop(str(checksum), int(at)) for checksum, at in body["seen"])
-    except (KeyError, TypeError, RecursionError) as error:
+    except (KeyError, TypeError, OverflowError, RecursionError) as error:
         raise ValueError(f"{type(error).__name__}: {error}") from None
     for one in history:
+        if not all(isinstance(value, str) for value in asdict(one).values()):
+            raise ValueError("an activation that does not consist of text")
         # It becomes part of a file's name.
         if not (len(one.checksum) == 64 and set(one.checksum) <= set("0123456789abcdef")):
             raise ValueError(f"checksum {one.checksum!r:.80}")

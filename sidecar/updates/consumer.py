@@ -17,7 +17,7 @@ from functools import partial
 from typing import NamedTuple
 
 from sidecar import tracing
-from sidecar.contract.errors import SidecarError
+from sidecar.contract.errors import ConfigError, SidecarError
 from sidecar.contract.events import EventVocabulary
 from sidecar.contract.messages import CustomerEvent
 from sidecar.tower.load import Tower
@@ -69,6 +69,11 @@ class Consumer:
         Seconds since 1970-01-01 UTC.
     on_accepted : Callable, optional
         As :class:`sidecar.updates.handler.BatchHandler` takes it.
+
+    Raises
+    ------
+    ConfigError
+        If dead letters would come back by the same queue, for ever.
     """
 
     def __init__(
@@ -101,6 +106,8 @@ class Consumer:
             on_accepted=on_accepted,
         )
         dead = settings.dead_letter_url
+        if dead and dead == queue.url:
+            raise ConfigError(_DEAD_SETTING, dead, "another queue than that of the events")
         self._dead_letters = DeadLetters(queue.sibling(dead, _DEAD_SETTING)) if dead else None
         self._in_flight = InFlight(
             settings.max_in_flight, settings.max_in_flight_mb * 1e6, settings.visibility_s

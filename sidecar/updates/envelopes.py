@@ -14,6 +14,8 @@ MAX_BATCH_BYTES = 262_144
 #: Message attributes that keep a message's identity and time when it is sent again.
 MESSAGE_ID = "sidecar-message-id"
 SENT_AT = "sidecar-sent-at"
+#: Characters of SQS's own message ids at most.
+_LONGEST_ID = 100
 #: Message attributes that say why a message is a dead letter.
 REASON = "sidecar-reason"
 DETAIL = "sidecar-detail"
@@ -87,10 +89,12 @@ def received(raw: Mapping[str, Any], now: int) -> Received:
     # A dead letter that was replayed keeps its identity: if it was stored the first time after
     # all, it must not count twice. Never a later time than the queue's own.
     first = extra.get(SENT_AT, "")
-    if first.isascii() and first.isdecimal():
+    # Anybody may send an attribute: Python refuses to read a number of thousands of digits.
+    if first.isascii() and first.isdecimal() and len(first) < 20:
         sent_at = min(sent_at, int(first))
+    own = extra.get(MESSAGE_ID, "")
     return Received(
-        message_id=extra.get(MESSAGE_ID) or raw["MessageId"],
+        message_id=own if 0 < len(own) <= _LONGEST_ID else raw["MessageId"],
         body=raw["Body"],
         receipt=raw["ReceiptHandle"],
         sent_at=sent_at,

@@ -75,7 +75,10 @@ class Queue:
         max_connections: int = 16,
         setting: str = "SIDECAR_SQS_QUEUE_URL",
     ) -> None:
-        parts = urlsplit(url)
+        try:
+            parts = urlsplit(url)
+        except ValueError:  # half of an IPv6 address
+            parts = urlsplit("")
         if parts.scheme not in ("http", "https") or not parts.netloc or not parts.path.strip("/"):
             expected = "a queue URL such as https://sqs.eu-west-1.amazonaws.com/123456789012/events"
             raise ConfigError(setting, url, expected)

@@ -5,11 +5,12 @@ Elasticsearch's API goes straight to the proxy, as raw bytes; Flask serves ``/_s
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from flask import Blueprint, Flask, Response, jsonify, request
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import ClientDisconnected, HTTPException
 from werkzeug.routing import PathConverter
 
 from sidecar import tracing
@@ -41,10 +42,29 @@ def create_app(
         raw: str = environ["RAW_URI"]
         # Raw and exact: "//_sidecar" or "/%5Fsidecar" are paths of Elasticsearch.
         if raw.startswith(OWN) and raw[len(OWN) : len(OWN) + 1] in ("", "/", "?"):
+            environ["wsgi.input"] = _Body(environ["wsgi.input"])
             return own.wsgi_app(environ, start_response)
         return proxy(environ, start_response)
 
     return application
+
+
+class _Body(io.RawIOBase):
+    """A body that cannot be read is the client's fault, whatever error the server has for it."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        try:
+            piece = self._stream.read(len(buffer))
+        except Exception as error:
+            raise ClientDisconnected("the body is malformed, or cut off") from error
+        buffer[: len(piece)] = piece
+        return len(piece)
 
 
 class _AnyPath(PathConverter):

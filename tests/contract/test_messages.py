@@ -30,6 +30,16 @@ def test_the_three_fields_are_enough() -> None:
     assert event.interaction == Interaction(SENT, "m1", "5678", "product_clicked", SENT)
 
 
+@pytest.mark.parametrize("key", ["customer_id", "product_id", "timestamp", "items", "position"])
+def test_nesting_of_any_depth_is_refused_and_raises_nothing_else(key: str) -> None:
+    rest = {name: value for name, value in BASIC.items() if name not in (key, "product_id")}
+    rest |= {} if key in ("product_id", "items") else {"product_id": 1}
+    start = json.dumps(rest)[:-1]
+    for depth in range(1, 1100):
+        with pytest.raises(MessageError):
+            parse(f'{start},"{key}":{"[" * depth}1{"]" * depth}}}')
+
+
 def test_everything_optional() -> None:
     (event,) = parse(
         BASIC

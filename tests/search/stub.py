@@ -113,6 +113,8 @@ def _read(line: bytes, stream: Any) -> Request:
     if (request.header("Transfer-Encoding") or "").lower() == "chunked":
         while True:
             size_line = stream.readline()
+            if not size_line:
+                raise ConnectionError("a request that was cut off")
             size = int(size_line, 16)
             piece = stream.read(size)
             request.raw_body += size_line + piece + stream.readline()

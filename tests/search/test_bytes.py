@@ -175,6 +175,18 @@ def test_chunked_bodies(through: Prepare, module_stub: Stub, line: str, body: by
     assert seen.header("Content-Length") is None
 
 
+@pytest.mark.parametrize("line", ["POST /_bulk", "POST /products/_search", "POST /x/_search"])
+@pytest.mark.parametrize("body", [b"zz\r\n{}\r\n0\r\n\r\n", b"2\r\n{}\r\nzz", b"2\r\n{}0\r\n\r\n"])
+def test_malformed_chunks(through: Prepare, module_stub: Stub, line: str, body: bytes) -> None:
+    raw = request(line, b"", "Transfer-Encoding: chunked", "Content-Type: application/json")
+    with socket.create_connection(urlsplit(through()).netloc.split(":"), 20) as sock:
+        sock.sendall(raw + body)
+        sock.shutdown(socket.SHUT_WR)
+        assert sock.recv(65_536).startswith(b"HTTP/1.1 400 ")
+    # Nothing that Elasticsearch could take for a whole request.
+    assert not module_stub.requests
+
+
 def test_100_continue(through: Prepare, module_stub: Stub) -> None:
     raw = request("POST /_bulk", b"abc", "Expect: 100-continue")
     status, _, _ = exchange(through(), raw)

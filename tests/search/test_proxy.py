@@ -37,6 +37,41 @@ def test_the_block_is_cut_out_whatever_is_decided(front: Callable[..., Front]) -
             assert one.stub.requests[0].body == MATCH.encode(), (body, uri)
 
 
+@pytest.mark.parametrize(
+    ("uri", "accept", "reason"),
+    [
+        ("/products/_search", "application/yaml", "format"),
+        ("/products/_search?size=1&size=2", "application/json", "unknown_parameter"),
+        ("/pro%2Fducts/_search", "application/json", "unknown_parameter"),
+    ],
+)
+def test_the_block_is_cut_out_of_requests_that_are_left_as_a_whole(
+    front: Callable[..., Front], uri: str, accept: str, reason: str
+) -> None:
+    one = front()
+    body = MATCH[:-1] + ',"ext":{"sidecar":{"customer_id":"c1","explain":true}}}'
+    got = one.search(body, uri, accept=accept, x_api_key="secret")
+    assert got.decision == ("untouched", reason)
+    assert one.stub.requests[0].body == MATCH.encode()
+    assert one.stub.requests[0].header("X-Api-Key") is None
+    lines = f'{{"index":"products"}}\n{body}\n{{}}\n{MATCH}\n'
+    got = one.search(lines, uri.replace("_search", "_msearch"), accept=accept)
+    assert got.decision == ("untouched", reason)
+    assert one.stub.requests[1].body == f'{{"index":"products"}}\n{MATCH}\n{{}}\n{MATCH}\n'.encode()
+    # What cannot be read goes on as it came.
+    one.search(body + "}", uri, accept=accept)
+    assert one.stub.requests[2].body == (body + "}").encode()
+
+
+@pytest.mark.parametrize("body", [" ", "\n", "\t "])
+def test_a_body_of_space_is_elasticsearchs_to_refuse(
+    front: Callable[..., Front], body: str
+) -> None:
+    one = front()
+    assert one.search(body).decision == ("untouched", "unparsable")
+    assert one.stub.requests[0].body == body.encode()
+
+
 def test_a_gzip_body_is_read_and_sent_on_plain(front: Callable[..., Front]) -> None:
     one = front()
     body = gzip.compress(MATCH.encode())

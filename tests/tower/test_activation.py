@@ -71,6 +71,9 @@ def test_the_record_round_trips() -> None:
         '{"format": "sidecar-weights", "version": 1, "history": 1, "seen": []}',
         '{"format": "sidecar-weights", "version": 1, "history": [], "seen": [1]}',
         "[" * 100_000,
+        dump_record(Record((activation("a"),), frozenset([drop("a")]))).replace(" 1\n", " 1e400\n"),
+        dump_record(Record((activation("a"),))).replace(f'"{"a" * 64}"', "-1"),
+        dump_record(Record((activation("a"),))).replace('"fp-a"', "{}"),
         dump_record(Record((activation("a"),))).replace("a" * 64, "../../etc/passwd"),
     ],
 )

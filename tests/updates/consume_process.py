@@ -21,6 +21,7 @@ from updates.oracle import DIMENSION, TOWER, VOCABULARY
 def main(elasticsearch_url: str, endpoint: str, queue_url: str, prefix: str) -> None:
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    print("ready", flush=True)
     client = connect(elasticsearch_url, timeout_s=5)
     Consumer(
         Queue(queue_url, region="us-east-1", endpoint_url=endpoint),

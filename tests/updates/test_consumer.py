@@ -268,6 +268,11 @@ def test_a_pause_ends_when_an_event_is_set() -> None:
     assert pause(60.0, event) is True
 
 
+def test_dead_letters_that_would_come_back_are_refused() -> None:
+    with pytest.raises(ConfigError, match="SIDECAR_SQS_DEAD_LETTER_URL"):
+        consumer(FakeQueue(), FakeUsers(), UpdateSettings(dead_letter_url=FakeQueue.url))
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [

@@ -13,7 +13,7 @@ from sidecar.contract.errors import ConfigError, MessageError, RefusedError, Unr
 from sidecar.contract.events import EventVocabulary
 from sidecar.embedded.process import free_port
 from sidecar.updates.dead_letters import DeadLetters
-from sidecar.updates.envelopes import MESSAGE_ID, SENT_AT, Outgoing, Received
+from sidecar.updates.envelopes import MESSAGE_ID, SENT_AT, Outgoing, Received, received
 from sidecar.updates.publish import group_id, send_events
 from sidecar.updates.sqs import Queue, errors
 from updates.fakes import event, message
@@ -30,6 +30,20 @@ def offline(monkeypatch: pytest.MonkeyPatch) -> Queue:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "x")
     return Queue(f"http://127.0.0.1:{free_port()}/000000000000/events", region="us-east-1")
+
+
+@pytest.mark.parametrize("digits", [20, 4300, 4301, 200_000])
+def test_attributes_that_anybody_may_send_stop_no_receiver(digits: int) -> None:
+    attributes = {SENT_AT: "9" * digits, MESSAGE_ID: "m" * digits * 10}
+    raw = {
+        "MessageId": "own",
+        "Body": "{}",
+        "ReceiptHandle": "r",
+        "Attributes": {"SentTimestamp": "1700000000000"},
+        "MessageAttributes": {key: {"StringValue": value} for key, value in attributes.items()},
+    }
+    found = received(raw, 1)
+    assert (found.message_id, found.sent_at) == ("own", 1_700_000_000_000_000)
 
 
 @pytest.mark.parametrize("url", ["", "events", "ftp://x/1/q", "http://127.0.0.1:1", "http:///q"])

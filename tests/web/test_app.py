@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
+from flask import Blueprint, request
 from prometheus_client import CollectorRegistry
 from werkzeug.test import Client
 
@@ -34,6 +36,29 @@ def test_everything_else_is_elasticsearchs(raw: str) -> None:
     answer = get(create_app(upstream), raw)
     assert answer.headers["X-From"] == "elasticsearch"
     assert answer.get_data(as_text=True) == raw
+
+
+class Malformed(io.BytesIO):
+    def read(self, size: int | None = -1) -> bytes:
+        raise ZeroDivisionError("the server's own error")
+
+
+@pytest.mark.parametrize("kind", ["application/json", "application/x-www-form-urlencoded"])
+def test_a_body_that_cannot_be_read_is_a_bad_request(kind: str) -> None:
+    routes = Blueprint("things", __name__)
+
+    @routes.post("/_sidecar/thing")
+    def thing() -> str:
+        return f"{request.form.get('x')} {request.get_data()!r}"
+
+    answer = Client(create_app(upstream, blueprints=[routes])).post(
+        "/_sidecar/thing",
+        content_type=kind,
+        input_stream=Malformed(),
+        headers={"Transfer-Encoding": "chunked"},
+        environ_overrides={"RAW_URI": "/_sidecar/thing", "wsgi.input_terminated": True},
+    )
+    assert answer.status_code == 400
 
 
 def test_alive() -> None:
