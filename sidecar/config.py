@@ -25,6 +25,7 @@ from sidecar.config_text import (
     yes_no,
 )
 from sidecar.contract.errors import ConfigError
+from sidecar.contract.product_text import product_fields
 from sidecar.search.settings import SearchSettings
 from sidecar.search.ubi import UbiSettings
 from sidecar.updates.settings import UpdateSettings
@@ -57,6 +58,7 @@ class ServiceSettings:
     weights: str = field(default_factory=lambda: str(resources.shipped_weights()))
     sqs_queue_url: str = ""
     event_aliases: Mapping[str, str | None] = field(default_factory=dict)
+    product_fields: Mapping[str, str] = field(default_factory=dict)
     product_cache_mb: float = 64.0
     product_cache_s: float = 300.0
     log_format: str = "human"
@@ -64,6 +66,7 @@ class ServiceSettings:
 
     def __post_init__(self) -> None:
         listen_address(self.listen)
+        product_fields(self.product_fields, "product_fields")
         if self.consumer_listen:
             listen_address(self.consumer_listen, "consumer_listen")
         if self.pages_index == self.users_index:
@@ -159,6 +162,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("service", "weights", line, "Weights file, or a folder of them. Default: the file that comes with the release."),
     Setting("service", "sqs_queue_url", line, "Queue of the shop's events. Region, credentials and `AWS_ENDPOINT_URL_SQS` are boto3's own."),
     Setting("service", "event_aliases", other_names, "JSON object: the shop's own event names to canonical ones, or to `null` to ignore them."),
+    Setting("service", "product_fields", json_object, "JSON object: where the product documents keep a part of the text, by our names, e.g. `{\"name\": \"title\", \"merchant\": \"brand.name\"}`. `trainer vectorize` reads it too."),
     Setting("service", "product_cache_mb", number, "Megabytes (10^6 bytes) that product vectors may take in a consumer's memory."),
     Setting("service", "product_cache_s", number, "Seconds after which a product's vector is read again."),
     Setting("search", "impact", number, "0 to 100: how much the shopper's taste counts. 0 forwards every request as it came."),

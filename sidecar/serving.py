@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry
 from sidecar import compose, tracing
 from sidecar.config import Config, listen_address
 from sidecar.contract.errors import ConfigError, SidecarError
+from sidecar.contract.product_text import product_fields
 from sidecar.elastic.activity import recent
 from sidecar.elastic.client import Client, Version, server_version
 from sidecar.elastic.documents import ProductDocuments
@@ -80,7 +81,11 @@ def application(config: Config, stack: ExitStack) -> WsgiApp:
     if logs is not None:
         stack.callback(logs.close)
     guard = Guard(service.api_key, service.on_loopback)
-    documents = ProductDocuments(client, config.search.product_indices)
+    documents = ProductDocuments(
+        client,
+        config.search.product_indices,
+        fields=product_fields(service.product_fields, "SIDECAR_PRODUCT_FIELDS"),
+    )
     shoppers = Shoppers(parts.users, documents, parts.products, parts.tower_of)
     recompute = Recompute(parts.users, parts.products, parts.tower_of)
     proxy = search_proxy(

@@ -255,6 +255,11 @@ def test_the_upkeep_commands_end_to_end(
     assert "0 shoppers recomputed" in run("rebuild", **cluster).stdout
     client.update(index=users, id="7", doc={"weights": "other"}, refresh=True)
     assert "1 shoppers recomputed" in run("rebuild", **cluster).stdout
+    # A vector of these weights, and of products that had other vectors then.
+    client.update(index=users, id="7", doc={"user_vector": [0.5] * 384}, refresh=True)
+    assert "0 shoppers recomputed" in run("rebuild", **cluster).stdout
+    assert "1 shoppers recomputed" in run("rebuild", "--all", **cluster).stdout
+    assert client.get(index=users, id="7")["_source"]["user_vector"] == vector
     pages = Pages(client, cluster["SIDECAR_PAGES_INDEX"], resources.mapping("pages"), 900)
     for owner in ("7", "somebody-else"):
         pages.put(f"pin-of-{owner}", owner, {"vector": "[]", "evidence": 1.0, "lo": 0.0, "hi": 1.0})

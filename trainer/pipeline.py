@@ -13,7 +13,8 @@ import torch
 from sidecar.contract.schema import EMBEDDING_MODEL, Metadata
 from sidecar.contract.weights import Weights, write_weights
 from sidecar.tower.load import Tower
-from trainer.data.load import load_dataset
+from trainer.data.fields import Fields
+from trainer.data.load import OURS, load_dataset
 from trainer.data.split import split_by_time
 from trainer.errors import GateError
 from trainer.evaluate.compare import Comparison, calibrate, evaluate_tower
@@ -41,6 +42,7 @@ def load_shop(
     model: str = EMBEDDING_MODEL,
     metadata: Metadata | None = None,
     test_cases: int = TEST_CASES,
+    fields: Fields = OURS,
 ) -> Shop:
     """Read, embed, split; warnings go to standard error.
 
@@ -56,10 +58,12 @@ def load_shop(
     metadata : Metadata, optional
         Of the weights that are evaluated: their vocabulary and price limits are used.
     test_cases : int
+    fields : Fields
+        Where the products' file keeps what their texts are made of.
 
     Raises
     ------
-    DataError
+    DataError, ConfigError
     """
     data = load_dataset(
         products,
@@ -68,6 +72,7 @@ def load_shop(
         seed=settings.seed,
         vocabulary=metadata.vocabulary if metadata else None,
         price_tiers=metadata.price_tiers if metadata and metadata.price_tiers else None,
+        fields=fields,
     )
     for note in data.warnings:
         say(f"warning: {data.name}: {note}")

@@ -81,22 +81,39 @@ def backfill(
 
 @command("sidecar rebuild --rate 200")
 @click.option("--rate", default=500.0, show_default=True, help="Most shoppers in a second.")
-def rebuild(rate: float) -> None:
+@click.option(
+    "--all",
+    "always",
+    is_flag=True,
+    help="Those that these weights made too: after products got other texts, and so other vectors.",
+)
+def rebuild(rate: float, always: bool) -> None:
     """Recompute the vectors that other weights made, from the stored histories.
 
-    Searches and consumers may go on meanwhile. A run that was stopped goes on where it was.
+    Searches and consumers may go on meanwhile. A run that was stopped goes on where it was; with
+    --all it begins anew.
     """
     from sidecar import compose
-    from sidecar.updates.rebuild import outdated
+    from sidecar.updates.rebuild import outdated, written_before
     from sidecar.updates.rebuild import rebuild as run
 
     loaded, stop = settings(), stop_on_signals()
     with ExitStack() as stack:
         parts = compose.update_parts(loaded, stack)
-        length = parts.users.count(outdated(parts.tower_of().weights))
-        with progress("shoppers", length) as say:
+        query = (
+            written_before(int(time.time() * 1000))
+            if always
+            else outdated(parts.tower_of().weights)
+        )
+        with progress("shoppers", parts.users.count(query)) as say:
             done = run(
-                parts.users, parts.products, parts.tower_of, rate=rate, stop=stop, progress=say
+                parts.users,
+                parts.products,
+                parts.tower_of,
+                rate=rate,
+                stop=stop,
+                progress=say,
+                always=always,
             )
     click.echo(f"{done.written} shoppers recomputed, {done.current} were current already")
     if not done.finished:

@@ -35,6 +35,50 @@ DEFAULT_FIELDS: Mapping[str, str] = MappingProxyType(
 )
 
 
+def product_fields(given: Mapping[str, Any], key: str) -> dict[str, str]:
+    """Where each part of a text is, with what an operator says in place of our own names.
+
+    Parameters
+    ----------
+    given : Mapping[str, Any]
+        Some of our field names, to the catalogue's.
+    key : str
+        The setting that says so, for messages.
+
+    Raises
+    ------
+    ConfigError
+    """
+    for ours, path in given.items():
+        if ours not in DEFAULT_FIELDS:
+            raise ConfigError(f"{key}.{ours}", path, f"one of {', '.join(DEFAULT_FIELDS)}")
+        if not isinstance(path, str) or not path.strip():
+            raise ConfigError(f"{key}.{ours}", path, "the name of a field, e.g. brand.name")
+    return {**DEFAULT_FIELDS, **{ours: path.strip() for ours, path in given.items()}}
+
+
+def in_our_words(document: Mapping[str, Any], fields: Mapping[str, str]) -> dict[str, Any]:
+    """A document as it is, with the parts of its text under our names beside.
+
+    Parameters
+    ----------
+    document : Mapping[str, Any]
+    fields : Mapping[str, str]
+        Our field name to the catalogue's.
+    """
+    found = {
+        ours: first_of(look_up(document, path))
+        for ours, path in fields.items()
+        if path != DEFAULT_FIELDS[ours]
+    }
+    return {**document, **{ours: value for ours, value in found.items() if value is not None}}
+
+
+def first_of(value: Any) -> Any:
+    """What several values of one field are shown as: the first."""
+    return value[0] if isinstance(value, list) and value else value
+
+
 @dataclass(frozen=True)
 class PriceTiers:
     """Upper price limits of the first three tiers, for each parent category.

@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 from elasticsearch import Elasticsearch
 
+from sidecar.contract.product_text import DEFAULT_FIELDS, in_our_words
 from sidecar.elastic.client import errors
 from sidecar.elastic.indices import VECTOR_FIELD, concrete_indices, properties
 from sidecar.elastic.products import RESOLVE_EVERY_S
@@ -28,6 +29,8 @@ class ProductDocuments:
         Indices, aliases or wildcards that hold the products.
     clock : Callable[[], float]
         Seconds; for tests.
+    fields : Mapping[str, str]
+        Our names of what a product says about itself, to the catalogue's.
     """
 
     def __init__(
@@ -35,14 +38,16 @@ class ProductDocuments:
         client: Elasticsearch,
         expressions: Sequence[str],
         clock: Callable[[], float] = time.monotonic,
+        fields: Mapping[str, str] = DEFAULT_FIELDS,
     ) -> None:
+        self.fields = fields
         self._client = client
         self._expressions = list(expressions)
         self._clock = clock
         self._indices: tuple[float, list[str]] | None = None
 
     def get(self, product_ids: Iterable[str]) -> dict[str, dict[str, Any]]:
-        """The sources of those products that there are, in one request.
+        """The sources of those products that there are, in one request, with our names beside.
 
         Raises
         ------
@@ -61,7 +66,10 @@ class ProductDocuments:
                 "POST", "/_mget", headers=_JSON, body={"docs": docs}
             )
         found = (doc for doc in answer.body["docs"] if doc.get("found"))
-        return {doc["_id"]: _without_vector(doc.get("_source") or {}) for doc in found}
+        return {
+            doc["_id"]: in_our_words(_without_vector(doc.get("_source") or {}), self.fields)
+            for doc in found
+        }
 
     def search(self, body: Mapping[str, Any] | str) -> dict[str, Any]:
         """Search the catalogue.

@@ -54,6 +54,18 @@ def outdated(weights: Weights) -> dict[str, Any]:
     }
 
 
+def written_before(moment_ms: int) -> dict[str, Any]:
+    """Query for all shoppers but those who were written since; milliseconds since 1970 UTC."""
+    return {
+        "bool": {
+            "filter": [
+                {"exists": {"field": "newest_at"}},
+                {"range": {"updated_at": {"lt": moment_ms}}},
+            ]
+        }
+    }
+
+
 def rebuild(
     users: UserScan,
     products: VectorSource,
@@ -63,6 +75,7 @@ def rebuild(
     stop: threading.Event | None = None,
     progress: Callable[[int], None] = lambda done: None,
     query: Mapping[str, Any] | None = None,
+    always: bool = False,
 ) -> Rebuilt:
     """Make the vectors of all shoppers again that other weights made.
 
@@ -82,6 +95,9 @@ def rebuild(
         Called with the number of shoppers done so far.
     query : Mapping, optional
         Other shoppers than the outdated ones.
+    always : bool
+        Whether vectors of these weights are made again too, because products' vectors are others
+        now. Such a run begins anew each time.
 
     Raises
     ------
@@ -93,9 +109,11 @@ def rebuild(
     if not rate >= SLOWEST:
         raise ConfigError("rate", rate, f"{SLOWEST:g} shoppers in a second, or more")
     stop = stop or threading.Event()
-    recompute = Recompute(users, products, tower_of)
+    recompute = Recompute(users, products, tower_of, always=always)
     written = current = 0
     started = time.monotonic()
+    if always and query is None:
+        query = written_before(int(time.time() * 1000))
     weights = tower_of().weights
     while True:
         chosen = query or outdated(weights)

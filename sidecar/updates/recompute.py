@@ -44,6 +44,8 @@ class Recompute:
     tower_of : Callable[[], Tower]
     clock : Callable[[], float]
         Seconds since 1970-01-01 UTC.
+    always : bool
+        Whether vectors of these weights are made again too.
     """
 
     def __init__(
@@ -52,7 +54,10 @@ class Recompute:
         products: VectorSource,
         tower_of: Callable[[], Tower],
         clock: Callable[[], float] = time.time,
+        *,
+        always: bool = False,
     ) -> None:
+        self._always = always
         self._users = users
         self._products = products
         self._tower_of = tower_of
@@ -87,7 +92,8 @@ class Recompute:
         changed = [
             user
             for one, user in after.items()
-            if user.history and not is_current(stored[one], user, tower, missing(user, vectors))
+            if user.history
+            and (self._always or not is_current(stored[one], user, tower, missing(user, vectors)))
         ]
         now = int(self._clock() * 1000)
         outcomes = self._users.put_many(

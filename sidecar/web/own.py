@@ -97,6 +97,7 @@ def own_blueprints(parts: OwnParts) -> list[Blueprint]:
         partial(glance.weights, parts.tower_of),
         partial(glance.flow, parts.users, parts.queue_counts, parts.clock),
         parts.guard,
+        parts.documents.fields,
     )
     blueprints = [
         auth_blueprint(parts.guard),

@@ -5,7 +5,15 @@ from __future__ import annotations
 import pytest
 
 from sidecar.contract.errors import ConfigError
-from sidecar.contract.product_text import PRICE_TIERS, PriceTiers, product_text, text_hash
+from sidecar.contract.product_text import (
+    DEFAULT_FIELDS,
+    PRICE_TIERS,
+    PriceTiers,
+    in_our_words,
+    product_fields,
+    product_text,
+    text_hash,
+)
 
 SHOE = {
     "name": "Nike Air Max",
@@ -36,6 +44,13 @@ def test_fields_of_an_existing_index_are_mapped() -> None:
     document = {"title": "Mug", "attributes": {"colour": "Red"}, "a.b": "Cups"}
     fields = {"name": "title", "color": "attributes.colour", "category": "a.b", "price": "none"}
     assert product_text(document, TIERS, fields) == "Mug | Cups | Red color"
+
+
+def test_a_document_in_our_words_keeps_its_own() -> None:
+    fields = product_fields({"name": "title", "merchant": "brand.name", "color": "no"}, "X")
+    document = {"title": "Boot", "brand": {"name": ["Aldine", "Other"]}, "color": "red"}
+    assert in_our_words(document, fields) == document | {"name": "Boot", "merchant": "Aldine"}
+    assert in_our_words(document, DEFAULT_FIELDS) == document
 
 
 def test_a_list_of_objects_is_the_list_of_what_they_have() -> None:

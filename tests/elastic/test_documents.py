@@ -6,6 +6,7 @@ import pytest
 from elasticsearch import Elasticsearch
 
 from sidecar.contract.errors import RefusedError
+from sidecar.contract.product_text import product_fields
 from sidecar.elastic.documents import ProductDocuments
 
 pytestmark = pytest.mark.servers
@@ -40,6 +41,17 @@ def test_sources_come_without_vectors_from_all_indices(client: Elasticsearch, un
     assert {hit["_id"] for hit in hits} == {"1", "2", "3"}
     assert all("product_vector" not in hit["_source"] for hit in hits)
     assert documents.get([]) == {}
+
+
+def test_what_a_product_says_is_found_under_our_names(client: Elasticsearch, unique: str) -> None:
+    client.index(index=unique, id="1", document={"title": "Boot", "brand": {"name": "A"}})
+    client.indices.refresh(index=unique)
+    fields = product_fields({"name": "title", "merchant": "brand.name"}, "X")
+    documents = ProductDocuments(client, [unique], fields=fields)
+    own = {"title": "Boot", "brand": {"name": "A"}}
+    assert documents.get(["1"]) == {"1": own | {"name": "Boot", "merchant": "A"}}
+    # What the shop searches for itself is the shop's.
+    assert documents.search({"query": {"match_all": {}}})["hits"]["hits"][0]["_source"] == own
 
 
 def test_text_fields_are_dotted_and_not_the_sidecars_own(

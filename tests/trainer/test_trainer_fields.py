@@ -28,11 +28,11 @@ DOCUMENT = {
     ("fields", "line"),
     [
         ([], "no product has any of name, merchant, parent_category"),
-        (["name=titel"], "--field name=titel: no product of "),
-        (["name=title", "merchant=brand"], "--field merchant=brand: no product of "),
-        (["name=title", "labels=tags"], "--field labels=tags: no product of "),
-        (["name=title", "category=kinds"], "--field category=kinds: no product of "),
-        (["name=title", "category=note"], "--field category=note: no product of "),
+        (["name=titel"], "field name=titel: no product of "),
+        (["name=title", "merchant=brand"], "field merchant=brand: no product of "),
+        (["name=title", "labels=tags"], "field labels=tags: no product of "),
+        (["name=title", "category=kinds"], "field category=kinds: no product of "),
+        (["name=title", "category=note"], "field category=note: no product of "),
     ],
 )
 def test_what_finds_nothing_is_refused(
@@ -72,3 +72,25 @@ def test_a_list_of_objects_gives_its_values(
     arguments = ["--index", index, "--field", "name=title", "--field", "category=kinds.name"]
     main(["vectorize", "--elasticsearch-url", elasticsearch_url, *arguments])
     assert asked == ["Boot | Shoes, Boots"]
+
+
+def test_the_setting_is_remembered_from_run_to_run(
+    client: Elasticsearch, elasticsearch_url: str, unique: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def encode(texts: Sequence[str]) -> F32:
+        asked.extend(texts)
+        return np.asarray(text_vectors(list(texts)), np.float32)
+
+    monkeypatch.setattr(cache, "load_encoder", lambda model: encode)
+    monkeypatch.setenv("SIDECAR_PRODUCT_FIELDS", '{"name": "title", "merchant": "brand.name"}')
+    index = f"{unique}-p"
+    client.index(index=index, id="1", document=DOCUMENT, refresh=True)
+    arguments = ["vectorize", "--elasticsearch-url", elasticsearch_url, "--index", index]
+    main(arguments)
+    main(arguments)
+    assert asked == ["Boot | by Aldine"]
+    # An option counts before the setting, for one run.
+    main([*arguments, "--field", "merchant=kinds.name"])
+    assert asked[1:] == ["Boot | by Shoes, Boots"]

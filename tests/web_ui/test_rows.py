@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sidecar.contract.errors import UnreachableError
+from sidecar.contract.product_text import product_fields
 from sidecar.elastic.activity import Active
 from sidecar.web.ui import glance
 from sidecar.web.ui.lately import lately, newest
@@ -40,6 +41,11 @@ def test_a_kind_has_one_colour_and_a_product_without_one_its_name() -> None:
     one, other = rows([{"_id": "a", "_source": {"category": "Tea"}}, {"_id": "b", "_source": {}}])
     assert (one.initials, other.initials) == ("Te", "B")
     assert 0 <= one.hue < HUES
+    mapped = product_fields({"name": "title", "category": "kind.name"}, "X")
+    (row,) = rows(
+        [{"_id": "a", "_source": {"title": "Pot", "kind": {"name": "Tea"}}}], fields=mapped
+    )
+    assert (row.name, row.kind) == ("Pot", "Tea")
     assert one.hue == rows([{"_id": "z", "_source": {"category": "Tea"}}])[0].hue
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from sidecar.contract.history import HistoryLimits
-from trainer.commands.options import WHOLE
+from trainer.commands.options import FIELD, WHOLE
 from trainer.data.load import TIES
 
 
@@ -20,6 +20,7 @@ from trainer.data.load import TIES
     "--products", required=True, help="Catalogue: Parquet, CSV, JSON Lines, or a GA4 export."
 )
 @click.option("--events", required=True, help="Events: Parquet, CSV, JSON Lines, or a GA4 export.")
+@FIELD
 @click.option(
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
@@ -45,6 +46,7 @@ from trainer.data.load import TIES
 def command(
     products: str,
     events: str,
+    fields: tuple[str, ...],
     out: Path | None,
     ties: str,
     window_hours: float,
@@ -54,17 +56,19 @@ def command(
 ) -> None:
     """Read products and events, clean and split them, and say what is in them."""
     from trainer.data.describe import describe, write_dataset
+    from trainer.data.fields import fields_of
     from trainer.data.load import load_dataset
     from trainer.data.split import split_by_time
     from trainer.progress import say
 
     limits = HistoryLimits(max_interactions, window_hours)
     say(f"reading {events}")
-    data = load_dataset(products, events, ties=ties, seed=seed)
+    where = fields_of(fields)
+    data = load_dataset(products, events, ties=ties, seed=seed, fields=where)
     split = split_by_time(data, limits, max_cases=2**62)
     found = describe(data, split)
     if out:
-        write_dataset(out, products, data, found)
+        write_dataset(out, products, data, found, where)
         say(f"{out}/products.parquet, events.parquet and dataset.json written")
     if as_json:
         click.echo(json.dumps(found, indent=2))

@@ -47,6 +47,7 @@ def command(
     vectors: Path | None,
     model: str,
     ties: str,
+    fields: tuple[str, ...],
     test_cases: int,
     seed: int,
     extra_baselines: bool,
@@ -57,6 +58,7 @@ def command(
     The tower is computed as it is served. All products are ranked, never a sample.
     """
     from sidecar.tower.load import load_tower
+    from trainer.data.fields import fields_of
     from trainer.evaluate.compare import evaluate_tower
     from trainer.learn.settings import Settings
     from trainer.pipeline import load_shop, table
@@ -69,6 +71,7 @@ def command(
     shop = load_shop(
         products, events, Settings(limits=metadata.limits, seed=seed), ties=ties, model=model,
         vectors=vectors_beside(weights, vectors), metadata=metadata, test_cases=test_cases,
+        fields=fields_of(fields),
     )  # fmt: skip
     q = apply_product_tower(tower.weights, shop.data.catalogue.ids, shop.vectors)
     extra: Iterable[tuple[str, Scorer]] = ()

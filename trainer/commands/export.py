@@ -38,17 +38,25 @@ def command(
     vectors: Path | None,
     model: str,
     ties: str,
+    fields: tuple[str, ...],
     out: Path,
     force: bool,
 ) -> None:
     """Write a weights file from the best epoch of a run, through the gate."""
+    from trainer.data.fields import fields_of
     from trainer.learn.rebuild import rebuild_run, settings_of
     from trainer.pipeline import finish, load_shop, metadata_for, table
     from trainer.progress import say
 
     settings = settings_of(checkpoint)
     shop = load_shop(
-        products, events, settings, vectors=vectors_beside(out, vectors), ties=ties, model=model
+        products,
+        events,
+        settings,
+        vectors=vectors_beside(out, vectors),
+        ties=ties,
+        model=model,
+        fields=fields_of(fields),
     )
     metadata = metadata_for([shop], settings, model)
     run = rebuild_run(checkpoint, shop, metadata, settings)

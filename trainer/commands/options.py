@@ -31,9 +31,18 @@ class _Finite(click.FloatRange):
 FINITE = _Finite(min=0)
 F = TypeVar("F", bound=Callable[..., Any])
 
+FIELD = click.option(
+    "--field",
+    "fields",
+    multiple=True,
+    metavar="OURS=PATH",
+    help="Where the catalogue keeps a part of the text, e.g. color=attributes.colour. May be "
+    "repeated, and counts before SIDECAR_PRODUCT_FIELDS.",
+)
+
 
 def data_options(several: bool = False) -> Callable[[F], F]:
-    """--products, --events, --vectors, --model, --ties."""
+    """--products, --events, --field, --vectors, --model, --ties."""
 
     def decorate(function: F) -> F:
         again = " May be repeated, once for each shop." if several else ""
@@ -47,6 +56,7 @@ def data_options(several: bool = False) -> Callable[[F], F]:
                     "--events", required=True, multiple=several,
                     help="Events: Parquet, CSV, JSON Lines, or a GA4 export (a pattern is fine)." + again,
                 ),
+                FIELD,
                 click.option(
                     "--vectors", type=click.Path(path_type=Path, dir_okay=False), multiple=several,
                     help="File that keeps the text vectors; made when absent." + again,

@@ -41,6 +41,7 @@ def command(
     vectors: Path | None,
     model: str,
     ties: str,
+    fields: tuple[str, ...],
     out: Path,
     test_cases: int,
     seed: int,
@@ -51,6 +52,7 @@ def command(
     """
     from sidecar.contract.files import replacing
     from sidecar.tower.load import load_tower
+    from trainer.data.fields import fields_of
     from trainer.evaluate.compare import evaluate_tower
     from trainer.learn.settings import Settings
     from trainer.pipeline import load_shop
@@ -64,6 +66,7 @@ def command(
     shop = load_shop(
         products, events, Settings(limits=metadata.limits, seed=seed), ties=ties, model=model,
         vectors=vectors_beside(weights, vectors), metadata=metadata, test_cases=test_cases,
+        fields=fields_of(fields),
     )  # fmt: skip
     q = apply_product_tower(tower.weights, shop.data.catalogue.ids, shop.vectors)
     advance = bar("comparing", "ranking")(0, COMPARED)

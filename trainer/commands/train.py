@@ -167,6 +167,7 @@ def command(
     vectors: tuple[Path, ...],
     model: str,
     ties: str,
+    fields: tuple[str, ...],
     out: Path,
     force: bool,
     leave_one_out: bool,
@@ -176,6 +177,7 @@ def command(
 
     A stopped run goes on from its last epoch when the same command is given again.
     """
+    from trainer.data.fields import fields_of
     from trainer.pipeline import load_shop
     from trainer.train import leave_one_shop_out, train_and_write
 
@@ -188,10 +190,11 @@ def command(
     if leave_one_out and not several:
         raise click.UsageError("--leave-one-out: expected --products and --events of several shops")
     settings = settings_from(several, chosen)
+    where = fields_of(fields)
     files: list[Path | None] = list(vectors) or [None] * len(products)
     shops = [
         load_shop(
-            p, e, settings, ties=ties, model=model,
+            p, e, settings, ties=ties, model=model, fields=where,
             vectors=vectors_beside(out.with_name(f"{out.stem}.{i}") if several else out, v),
         )
         for i, (p, e, v) in enumerate(zip(products, events, files, strict=True))

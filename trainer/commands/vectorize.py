@@ -7,9 +7,8 @@ from pathlib import Path
 import click
 from click.core import ParameterSource
 
-from sidecar.contract.product_text import DEFAULT_FIELDS
 from sidecar.contract.schema import EMBEDDING_MODEL
-from trainer.commands.options import vectors_beside
+from trainer.commands.options import FIELD, vectors_beside
 
 
 @click.command(
@@ -48,13 +47,7 @@ from trainer.commands.options import vectors_beside
     show_envvar=True,
     help="File of the authority that signed the cluster's certificate.",
 )
-@click.option(
-    "--field",
-    "fields",
-    multiple=True,
-    metavar="OURS=PATH",
-    help="Where the index keeps a part of the text, e.g. color=attributes.colour. May be repeated.",
-)
+@FIELD
 @click.option(
     "--out",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -96,6 +89,7 @@ def command(
     A stopped run goes on where it was when the same command is given again.
     """
     from sidecar.tower.load import load_tower
+    from trainer.data.fields import fields_of
     from trainer.errors import DataError
     from trainer.vectors import run
 
@@ -109,10 +103,6 @@ def command(
         raise click.UsageError("expected --index, to write into Elasticsearch, or --out FILE")
     if not products and not names:
         raise click.UsageError("expected --products FILE, or --index to read the catalogue from")
-    if fields and (products or not names):
-        raise click.UsageError(
-            "--field: expected --index without --products, whose columns are ours"
-        )
     tower = load_tower(weights) if weights else None
     if tower and tower.weights.metadata.embedding_model != model:
         raise DataError(
@@ -123,27 +113,10 @@ def command(
         cache = out.with_name(out.stem + ".texts.safetensors")
     elif cache is None and weights and tower and tower.weights.product_tower:
         cache = vectors_beside(weights, None)
-    work = run.Work(tower.weights if tower else None, model, cache, products, out, half)
+    where = fields_of(fields)
+    work = run.Work(tower.weights if tower else None, model, cache, products, out, half, where)
     if names:
         address = (elasticsearch_url, elasticsearch_api_key, elasticsearch_ca_certs)
-        run.into_index(work, address, names, _paths(fields))
+        run.into_index(work, address, names)
     else:
         run.into_file(work)
-
-
-def _paths(fields: tuple[str, ...]) -> dict[str, str]:
-    """Our names to the index's.
-
-    Raises
-    ------
-    click.UsageError
-    """
-    found = dict(DEFAULT_FIELDS)
-    for one in fields:
-        ours, equals, path = one.partition("=")
-        if ours not in found or not equals or not path:
-            raise click.UsageError(
-                f"--field {one}: expected OURS=PATH, with one of {', '.join(DEFAULT_FIELDS)}"
-            )
-        found[ours] = path
-    return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from sidecar.contract.files import replacing
-from sidecar.contract.product_text import DEFAULT_FIELDS
+from sidecar.contract.product_text import parse_price
 from sidecar.contract.timestamps import to_iso
 from trainer.data import ga4
 from trainer.data.dataset import Dataset
+from trainer.data.fields import Fields, read
+from trainer.data.load import OURS
 from trainer.data.split import Split
 from trainer.data.tables import connect, read_table, text
 
@@ -56,7 +59,9 @@ def describe(data: Dataset, split: Split) -> dict[str, Any]:
     }
 
 
-def write_dataset(folder: Path, products: str | Path, data: Dataset, found: dict[str, Any]) -> None:
+def write_dataset(
+    folder: Path, products: str | Path, data: Dataset, found: dict[str, Any], fields: Fields = OURS
+) -> None:
     """``products.parquet``, ``events.parquet`` and ``dataset.json``, each written atomically.
 
     Raises
@@ -66,10 +71,16 @@ def write_dataset(folder: Path, products: str | Path, data: Dataset, found: dict
     backend = connect()
     table = read_table(backend, products)
     if ga4.is_ga4(table):
-        table = ga4.products(table, str(products))
-    names = [n for n in (*DEFAULT_FIELDS, "created_at") if n in table.columns]
-    chosen = table.select(product_id=text(table.product_id), **{n: table[n] for n in names})
-    _write(folder / "products.parquet", chosen.to_pyarrow())
+        table, fields = ga4.products(table, str(products)), OURS
+    paths = fields.columns(table.columns)
+    same = [n for n in (*paths, "created_at") if paths.get(n, n) == n and n in table.columns]
+    chosen = table.select(product_id=text(table[fields.product_id]), **{n: table[n] for n in same})
+    made = chosen.to_pyarrow()
+    for name in paths.keys() - set(same):
+        head = paths[name] if paths[name] in table.columns else paths[name].partition(".")[0]
+        rows = table.select(head).to_pyarrow().to_pylist()
+        made = made.append_column(name, _column(name, rows, paths[name]))
+    _write(folder / "products.parquet", made)
     backend.disconnect()
     ids = pa.array(list(data.catalogue.ids))
     events = pa.table(
@@ -84,6 +95,15 @@ def write_dataset(folder: Path, products: str | Path, data: Dataset, found: dict
     _write(folder / "events.parquet", events.sort_by("timestamp"))
     with replacing(folder / "dataset.json") as partial:
         partial.write_text(json.dumps(found, indent=2) + "\n")
+
+
+def _column(name: str, rows: Sequence[Mapping[str, Any]], path: str) -> pa.Array:
+    values = [read(row, {name: path}).get(name) for row in rows]
+    if name == "price":
+        return pa.array([parse_price(value) for value in values], pa.float64())
+    if name == "labels" and any(isinstance(value, list) for value in values):
+        return pa.array([value if isinstance(value, list) else [] for value in values])
+    return pa.array([None if value is None else str(value) for value in values], pa.string())
 
 
 def _write(path: Path, table: pa.Table) -> None:

@@ -20,10 +20,13 @@ from sidecar.contract.messages import MAX_ID_BYTES
 from sidecar.contract.product_text import DEFAULT_FIELDS, PriceTiers, parse_price, product_text
 from trainer.data import ga4
 from trainer.data.clean import PROBLEMS, canonical_events
+from trainer.data.fields import ID, Fields, read
 from trainer.data.dataset import Catalogue, Dataset, sort_events
 from trainer.data.tables import connect, first_line, read_table, require, text
 from trainer.errors import DataError
 
+#: Files with columns of our own names.
+OURS = Fields()
 #: How the events of one customer and one moment are ordered.
 TIES = ("file", "shuffle")
 
@@ -37,6 +40,7 @@ def load_dataset(
     price_tiers: Mapping[str, tuple[float, float, float]] | None = None,
     seed: int = 0,
     now: int | None = None,
+    fields: Fields = OURS,
 ) -> Dataset:
     """Read, clean and order a shop's products and events.
 
@@ -54,16 +58,18 @@ def load_dataset(
     seed : int
     now : int, optional
         Microseconds since 1970 UTC.
+    fields : Fields
+        Where the products' file keeps what their texts are made of.
 
     Raises
     ------
-    DataError
+    DataError, ConfigError
         In one line: what is wrong with which file.
     """
     vocabulary = vocabulary or EventVocabulary()
     backend = connect()
     try:
-        catalogue, notes = load_catalogue(backend, products, price_tiers)
+        catalogue, notes = load_catalogue(backend, products, price_tiers, fields)
         rows = canonical_events(read_table(backend, events), str(events), vocabulary, now)
         table = _run(rows, str(events))
     finally:
@@ -114,27 +120,34 @@ def load_catalogue(
     backend: ibis.BaseBackend,
     path: str | Path,
     price_tiers: Mapping[str, tuple[float, float, float]] | None = None,
+    fields: Fields = OURS,
 ) -> tuple[Catalogue, list[str]]:
     """The products of a file, and what is remarkable about them.
 
     Raises
     ------
-    DataError
+    DataError, ConfigError
     """
     table = read_table(backend, path)
     export = ga4.is_ga4(table)
     if export:
         table = ga4.products(table, str(path))
-    require(table, ("product_id",), str(path))
-    wanted = {name: table[name] for name in DEFAULT_FIELDS if name in table.columns}
-    rows = _run(table.select(product_id_=text(table.product_id), **wanted), str(path)).to_pylist()
+    key_column = ID if export else fields.product_id
+    require(table, (key_column,), str(path))
+    paths = DEFAULT_FIELDS if export else fields.columns(table.columns)
+    heads = {path if path in table.columns else path.partition(".")[0] for path in paths.values()}
+    chosen = table.select(
+        product_id_=text(table[key_column]),
+        **{head: table[head] for head in sorted(heads & set(table.columns))},
+    )
+    rows = _run(chosen, str(path)).to_pylist()
     if export:  # groups come in any order, and the catalogue's is part of what a seed makes
         rows.sort(key=lambda row: row["product_id_"])
     found: dict[str, dict[str, Any]] = {}
     for row in rows:
         key = row.pop("product_id_")
         if key and len(key.encode()) <= MAX_ID_BYTES:
-            found[key] = row
+            found[key] = read(row, paths)
     if not found:
         raise DataError(str(path), "no product with a product_id")
     catalogue, notes = catalogue_of(list(found), list(found.values()), price_tiers)

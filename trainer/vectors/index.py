@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
 
 from sidecar import resources
-from sidecar.contract.product_text import DEFAULT_FIELDS, look_up, text_hash
+from sidecar.contract.product_text import DEFAULT_FIELDS, text_hash
 from sidecar.contract.weights import Weights
 from sidecar.elastic.client import Client, connect, server_version
 from sidecar.elastic.indices import concrete_indices, setup_products
 from sidecar.elastic.vectors import NewVector, Vectorized, refresh, scan_vectorized, write_vectors
+from trainer.data.fields import read
 from trainer.errors import DataError
 from trainer.vectors.cache import Progress, TextVectors
 from trainer.vectors.space import apply_product_tower
@@ -64,7 +64,7 @@ def product_index(
 
 
 def documents(
-    client: Client, expressions: Sequence[str], fields: Mapping[str, str] = DEFAULT_FIELDS
+    client: Client, expressions: Sequence[str], fields: Mapping[str, str] | None = DEFAULT_FIELDS
 ) -> list[Vectorized]:
     """Every product's document, with the fields that its text is made of under our names.
 
@@ -73,8 +73,8 @@ def documents(
     client : Client
     expressions : Sequence[str]
         Indices, aliases or wildcards.
-    fields : Mapping[str, str]
-        Our field name to the index's, dots for fields of objects.
+    fields : Mapping[str, str], optional
+        Our field name to the index's, dots for fields of objects; without it no texts are read.
 
     Raises
     ------
@@ -83,13 +83,14 @@ def documents(
     UnreachableError, RefusedError
     """
     found = [
-        replace(one, source=_row(one.source, fields))
-        for one in scan_vectorized(client, expressions, list(fields.values()))
+        replace(one, source=read(one.source, fields or {}))
+        for one in scan_vectorized(client, expressions, list((fields or {}).values()))
     ]
     where = ",".join(expressions)
     if not found:
         raise DataError(where, "no product in the index")
-    _require(found, fields, where)
+    if fields is not None:
+        _require(found, fields, where)
     return found
 
 
@@ -104,32 +105,19 @@ def _require(found: Sequence[Vectorized], fields: Mapping[str, str], where: str)
     for name, path in fields.items():
         if path != DEFAULT_FIELDS[name] and name not in there:
             raise DataError(
-                f"--field {name}={path}",
+                f"field {name}={path}",
                 f"no product of {where} has a value there (fields of objects: brand.name)",
             )
     if not there:
         raise DataError(
             where,
-            f"no product has any of {', '.join(DEFAULT_FIELDS)}: say with --field where they are, "
-            "e.g. --field name=title",
+            f"no product has any of {', '.join(DEFAULT_FIELDS)}: say where they are, with "
+            "SIDECAR_PRODUCT_FIELDS or --field, e.g. --field name=title",
         )
 
 
 def _says(value: object) -> bool:
     return not isinstance(value, Mapping) and value not in ("", [])
-
-
-def _row(source: Mapping[str, Any], fields: Mapping[str, str]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for name, path in fields.items():
-        value = look_up(source, path)
-        if isinstance(value, list):
-            value = [one for one in value if not isinstance(one, Mapping)]
-            # A field with several values is a list here; only labels are more than one thing.
-            value = value if name == "labels" else ", ".join(map(str, value))
-        if value is not None:
-            found[name] = value
-    return found
 
 
 def vectorize_index(

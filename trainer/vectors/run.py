@@ -12,7 +12,8 @@ from sidecar.contract.product_text import text_hash
 from sidecar.contract.vectors import VectorFile, write_vectors
 from sidecar.contract.weights import Weights
 from trainer.data.dataset import Catalogue
-from trainer.data.load import catalogue_of, load_catalogue
+from trainer.data.fields import Fields
+from trainer.data.load import OURS, catalogue_of, load_catalogue
 from trainer.data.tables import connect
 from trainer.errors import DataError
 from trainer.progress import bar, say
@@ -38,6 +39,8 @@ class Work:
         File of product vectors to write.
     half : bool
         float16 in that file.
+    fields : Fields
+        Where the index, or the files, keep what the texts are made of.
     """
 
     weights: Weights | None
@@ -46,6 +49,7 @@ class Work:
     products: str | None
     out: Path | None
     half: bool = False
+    fields: Fields = OURS
 
     @property
     def space(self) -> str:
@@ -69,10 +73,7 @@ def into_file(work: Work) -> None:
 
 
 def into_index(
-    work: Work,
-    address: tuple[str, str | None, str | None],
-    expressions: Sequence[str],
-    fields: Mapping[str, str],
+    work: Work, address: tuple[str, str | None, str | None], expressions: Sequence[str]
 ) -> None:
     """Write the vectors that are missing or out of date, and the file if it is wanted too.
 
@@ -83,8 +84,6 @@ def into_index(
         URL, API key and file of the authority.
     expressions : Sequence[str]
         Indices, aliases or wildcards.
-    fields : Mapping[str, str]
-        Our field name to the index's.
 
     Raises
     ------
@@ -93,7 +92,8 @@ def into_index(
     # The file first: a mistake in it must not wait for the cluster.
     catalogue = _catalogue(work, work.products) if work.products else None
     with product_index(*address, expressions) as client:
-        found = documents(client, expressions, fields)
+        # With a file its texts count, and of the index only the ids.
+        found = documents(client, expressions, work.fields.paths if catalogue is None else None)
         texts: Sequence[str | None]
         if catalogue is None:
             ids = [one.product_id for one in found]
@@ -126,7 +126,7 @@ def into_index(
 def _catalogue(work: Work, path: str) -> Catalogue:
     backend = connect()
     try:
-        catalogue, notes = load_catalogue(backend, path, work.price_tiers)
+        catalogue, notes = load_catalogue(backend, path, work.price_tiers, work.fields)
     finally:
         backend.disconnect()
     _warn(notes)

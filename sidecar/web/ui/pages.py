@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -61,6 +62,8 @@ class Inspected:
         So many shoppers, those who were written last.
     health, weights, flow : Callable[[], glance.Part]
     guard : Guard
+    fields : Mapping[str, str]
+        Our names of what a product says about itself, to the catalogue's.
     """
 
     shoppers: Shoppers
@@ -73,6 +76,7 @@ class Inspected:
     weights: Callable[[], glance.Part]
     flow: Callable[[], glance.Part]
     guard: Guard
+    fields: Mapping[str, str]
 
 
 def inspector_blueprint(shown: Inspected) -> Blueprint:
@@ -84,6 +88,7 @@ def inspector_blueprint(shown: Inspected) -> Blueprint:
     """
     routes = Blueprint("inspector", __name__, url_prefix=HOME, template_folder=str(FOLDER))
     routes.after_request(secured)
+    lined = partial(rows, fields=shown.fields)
     for name, words in (("ago", ago), ("in_words", in_words), ("name_of", name_of)):
         routes.add_app_template_filter(words, name)
 
@@ -103,7 +108,7 @@ def inspector_blueprint(shown: Inspected) -> Blueprint:
             "overview.html",
             active=lately(active or (), sources or {}, time.time()),
             active_error=error,
-            trend=rows(trend.answer["hits"]["hits"]) if trend else [],
+            trend=lined(trend.answer["hits"]["hits"]) if trend else [],
             trend_error=trend_error,
             told=told,
             well=well,
@@ -127,7 +132,7 @@ def inspector_blueprint(shown: Inspected) -> Blueprint:
         )
         personal = None
         if compared.personal is not None and portrait is not None:
-            personal = rows(compared.personal, compared.plain)
+            personal = lined(compared.personal, compared.plain)
             why = shown.shoppers.why(portrait, [row.product_id for row in personal])
             personal = [
                 row._replace(
@@ -146,7 +151,7 @@ def inspector_blueprint(shown: Inspected) -> Blueprint:
             lead=glance.lead(portrait) if portrait else "",
             summary=glance.summary(portrait) if portrait else [],
             details_of=details_of,
-            plain=rows(compared.plain, after=compared.personal),
+            plain=lined(compared.plain, after=compared.personal),
             personal=personal,
             in_short="" if personal is None else in_short(personal),
             configured=round(shown.comparison.impact),
@@ -172,7 +177,7 @@ def inspector_blueprint(shown: Inspected) -> Blueprint:
             product_id=product_id,
             name=name_of(source, product_id),
             details=details_of(source),
-            hits=rows(found.answer["hits"]["hits"]),
+            hits=lined(found.answer["hits"]["hits"]),
             fallback=found.action == "fallback",
         )
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 from zlib import crc32
 
+from sidecar.contract.product_text import DEFAULT_FIELDS, in_our_words
 from sidecar.web.shoppers import name_of
 
 #: Hits of each list that are shown.
@@ -84,6 +85,8 @@ def rows(
     hits: Sequence[Mapping[str, Any]],
     before: Sequence[Mapping[str, Any]] | None = None,
     after: Sequence[Mapping[str, Any]] | None = None,
+    *,
+    fields: Mapping[str, str] = DEFAULT_FIELDS,
 ) -> list[Row]:
     """The first hits of a list, with their moves against another.
 
@@ -94,12 +97,14 @@ def rows(
         The plain list; none: nothing moved.
     after : Sequence[Mapping], optional
         The personalised list, for hits of the plain one.
+    fields : Mapping[str, str]
+        Our names of what a product says about itself, to the catalogue's.
     """
     later = {hit["_id"]: rank for rank, hit in enumerate(after or (), 1)}
     ranks = {hit["_id"]: rank for rank, hit in enumerate(before or ())}
     found = []
     for rank, hit in enumerate(hits[:SHOWN]):
-        source = hit.get("_source") or {}
+        source = in_our_words(hit.get("_source") or {}, fields)
         old = ranks.get(hit["_id"])
         moved = 0 if before is None else None if old is None else old - rank
         score = hit.get("_score")
