@@ -158,6 +158,7 @@ def finish(
         training={
             **metadata.training,
             "best_epoch": run.best,
+            "start": run.start,
             "curve": [
                 {"epoch": e.number, "validation": round(e.validation, 6)}
                 | ({"loss": round(e.loss, 5)} if e.number else {})

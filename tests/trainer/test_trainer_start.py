@@ -38,6 +38,7 @@ def test_the_best_of_every_length_and_decay_is_chosen(shop: Shop) -> None:
     grid = [(scale, decay) for scale in SCALES for decay in DECAYS]
     assert tried == [(0.0, RANK_DECAY), *grid]
     assert (round(length(best), 3), best.rank_decay) == (SCALES[-1], DECAYS[2])
+    assert best.described() == {"offset_scale": 1.5, "step_back": 0.368}
 
 
 def test_the_plain_start_wins_where_company_says_nothing(shop: Shop) -> None:

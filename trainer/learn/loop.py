@@ -57,12 +57,15 @@ class Run:
     best : int
         Number of that epoch; 0 when nothing was better than the start.
     curve : list[Epoch]
+    start : dict[str, float]
+        Which untrained model it began with.
     """
 
     tower: UserTower
     products: list[ProductTowerModel]
     best: int = 0
     curve: list[Epoch] = field(default_factory=list)
+    start: dict[str, float] = field(default_factory=dict)
 
 
 def train(
@@ -106,7 +109,9 @@ def train(
     prints = [s.data.fingerprint for s in shops]
     fingerprint = settings.fingerprint(*prints, metadata.embedding_model, str(world))
     run = Run(tower, products)
-    run.curve.append(_start(tower, products, shops, settings))
+    first, start = _start(tower, products, shops, settings)
+    run.curve.append(first)
+    run.start = start.described()
     optimizers = Optimizers(tower, products, objectives, settings, per_epoch * settings.epochs)
     average = Average(towers, settings.average)
     best, score = snapshot(towers), run.curve[0].validation
@@ -136,6 +141,7 @@ def train(
             progress = {
                 "curve": [vars(e) for e in run.curve],
                 "best": run.best,
+                "start": run.start,
                 "score": score,
                 "settings": settings.described(),
                 "data": prints,
@@ -159,7 +165,7 @@ def _start(
     products: Sequence[ProductTowerModel],
     shops: Sequence[Shop],
     settings: Settings,
-) -> Epoch:
+) -> tuple[Epoch, Start]:
     """Put the best start into the models."""
     begin = time.monotonic()
 
@@ -167,9 +173,10 @@ def _start(
         begin_with(start, tower, products)
         return _validate(tower, products, shops, settings, START_CASES)
 
-    begin_with(best_start(shops, settings, value), tower, products)
+    start = best_start(shops, settings, value)
+    begin_with(start, tower, products)
     score = _validate(tower, products, shops, settings)
-    return Epoch(0, math.nan, score, settings.temperature, time.monotonic() - begin)
+    return Epoch(0, math.nan, score, settings.temperature, time.monotonic() - begin), start
 
 
 def _one_epoch(

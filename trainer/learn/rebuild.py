@@ -61,7 +61,8 @@ def rebuild_run(path: Path, shop: Shop, metadata: Metadata, settings: Settings) 
     products = ProductTowerModel(vectors, settings.product_tower, known)
     modules: dict[str, nn.Module] = {"tower": tower, "products0": products}
     restore(modules, best)
-    return Run(tower, [products], progress["best"], [Epoch(**e) for e in progress["curve"]])
+    curve = [Epoch(**e) for e in progress["curve"]]
+    return Run(tower, [products], progress["best"], curve, progress.get("start", {}))
 
 
 def _progress(path: Path) -> dict[str, Any]:

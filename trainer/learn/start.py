@@ -9,6 +9,7 @@ weighted recency mean, whichever decay is chosen.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -41,6 +42,11 @@ class Start(NamedTuple):
 
     offsets: Tensor | None = None
     rank_decay: float = RANK_DECAY
+
+    def described(self) -> dict[str, float]:
+        """For metadata and the report: length of the offsets, and what a step back counts."""
+        scale = 0.0 if self.offsets is None else float(self.offsets.norm(dim=1).max())
+        return {"offset_scale": round(scale, 3), "step_back": round(math.exp(-self.rank_decay), 3)}
 
 
 def best_start(shops: Sequence[Shop], settings: Settings, value: Callable[[Start], float]) -> Start:

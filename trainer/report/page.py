@@ -86,12 +86,21 @@ def _summary(tower: Tower, found: Comparison) -> str:
         "trained on": ", ".join(f"{d['name']} ({d['examples']:,} examples)" for d in trained_on)
         or "nothing: the weighted recency mean",
         "product tower": metadata.product_tower,
+        "began with": _start(metadata.training.get("start", {})),
         "history": f"{limits.max_interactions} interactions of {limits.window_hours:g} hours",
         "gate": f"{verdict}: NDCG@10 is {gain['ratio']:.2f} times that of the best vector baseline, "
         f"{found.best_vector_baseline} ({gain['difference']:+.4f}, {gain['low']:+.4f} to "
         f"{gain['high']:+.4f})",
     }
     return f"<dl>{''.join(f'<dt>{k}</dt><dd>{escape(v)}</dd>' for k, v in rows.items())}</dl>"
+
+
+def _start(start: Mapping[str, float]) -> str:
+    if not start:
+        return "the weighted recency mean"
+    offsets = start["offset_scale"]
+    beside = f", and offsets of length {offsets:g} beside the texts'" if offsets else ""
+    return f"a step back counting {start['step_back']:g}{beside}"
 
 
 def _figures(results: Mapping[str, Mapping[str, float]]) -> str:
