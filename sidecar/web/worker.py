@@ -10,8 +10,10 @@ from typing import Any
 
 from gunicorn.workers import gthread
 
-#: Seconds that a client may be silent in the middle of a request or an answer.
+#: Seconds that a client may be silent in the middle of a body or an answer.
 PATIENCE_S = 60.0
+#: The same in the middle of a request's head, which comes in one piece from every honest client.
+HEAD_PATIENCE_S = 5.0
 
 
 class Connection(gthread.TConn):  # type: ignore[misc]
@@ -20,7 +22,7 @@ class Connection(gthread.TConn):  # type: ignore[misc]
     def init(self) -> None:
         """Called at the start of each request, when the socket has just been made blocking."""
         super().init()
-        self.sock.settimeout(PATIENCE_S)
+        self.sock.settimeout(HEAD_PATIENCE_S)
 
 
 class Worker(gthread.ThreadWorker):  # type: ignore[misc]
@@ -43,3 +45,8 @@ class Worker(gthread.ThreadWorker):  # type: ignore[misc]
         connection.timeout = time.monotonic() + self.cfg.keepalive
         self.pending_conns.append(connection)
         self.poller.register(sock, EVENT_READ, partial(self.on_pending_socket_readable, connection))
+
+    def handle_request(self, req: Any, conn: Any) -> Any:
+        """The head is there: now the body, and the answer, have more time."""
+        conn.sock.settimeout(PATIENCE_S)
+        return super().handle_request(req, conn)

@@ -70,6 +70,20 @@ def test_slow_clients_hold_up_nobody(stub: Stub) -> None:
             sock.close()
 
 
+def test_half_a_head_holds_a_thread_for_seconds_and_not_for_a_minute(stub: Stub) -> None:
+    stub.respond = lambda request: answer(b"ok")
+    with sidecar(stub.url, threads=2) as address:
+        parts = urlsplit(address)
+        stuck = [socket.create_connection((parts.hostname, parts.port)) for _ in range(4)]
+        for sock in stuck:
+            sock.sendall(b"GET /x HT")
+        # Two at a time, five seconds each; with the patience of bodies it would be two minutes.
+        assert urlopen(address + "/x", timeout=50).read() == b"ok"
+        for sock in stuck:
+            assert sock.recv(10) == b""
+            sock.close()
+
+
 def resident_mb(pid: int) -> float:
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     peaks = []
