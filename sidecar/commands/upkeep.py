@@ -115,6 +115,7 @@ def rebuild(rate: float, always: bool) -> None:
                 progress=say,
                 always=always,
             )
+        parts.users.refresh()  # so that `sidecar doctor` counts what was just written
     click.echo(f"{done.written} shoppers recomputed, {done.current} were current already")
     if not done.finished:
         fail("stopped before the end: run it again, it goes on where it was", code=130)
