@@ -378,3 +378,12 @@ def test_events_of_one_moment_cannot_be_split(tmp_path: Path) -> None:
     rows = [f"c{c},{p},purchase,1700000000" for c in range(10) for p in range(1, 5)]
     with pytest.raises(DataError, match="leaves a part empty .* expected events of different"):
         split_by_time(load_dataset(catalogue(tmp_path), csv(tmp_path, *rows)))
+
+
+def test_a_data_set_is_named_by_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shop = tmp_path / "shop of shoes"
+    shop.mkdir()
+    events = csv(shop, "a,1,purchase,1700000000")
+    monkeypatch.chdir(shop)
+    for path in (events, Path(events.name), Path("../shop of shoes") / events.name):
+        assert load_dataset(catalogue(shop), path).name == "shop of shoes"

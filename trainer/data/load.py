@@ -103,7 +103,7 @@ def load_dataset(
         for key, n in dropped.items()
     ]
     dataset = Dataset(
-        Path(str(events)).parent.name or Path(str(events)).stem,
+        Path(events).absolute().parent.name or Path(events).stem,
         catalogue,
         vocabulary,
         customer=ordered["customer"],
