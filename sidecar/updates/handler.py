@@ -74,6 +74,25 @@ class Handled:
     fault: SidecarError | None = None
 
 
+@dataclass
+class _Batch:
+    """One batch on its way: what it is computed with, and what came out beside what was stored.
+
+    Parameters
+    ----------
+    tower : Tower
+        Taken once: weights are exchanged between two batches.
+    refused : dict[int, str]
+        What Elasticsearch refuses, by message; with its reason.
+    forgotten : dict[str, int]
+        Until when shoppers are forgotten, in microseconds.
+    """
+
+    tower: Tower
+    refused: dict[int, str] = field(default_factory=dict)
+    forgotten: dict[str, int] = field(default_factory=dict)
+
+
 class BatchHandler:
     """Stores batches. Keeps nothing between two of them.
 
@@ -119,23 +138,20 @@ class BatchHandler:
     def handle(self, messages: Sequence[Received]) -> Handled:
         """Store what can be stored. Raises nothing that a message or a server could cause."""
         handled = Handled()
-        # Taken once: weights are exchanged between two batches.
-        tower = self._tower_of()
-        parsed = self._parse(messages, tower, handled)
+        batch = _Batch(self._tower_of())
+        parsed = self._parse(messages, batch.tower, handled)
         changes = group(parsed)
         open_: set[int] = set().union(*(change.owners for change in changes.values()))
-        refused: dict[int, str] = {}
-        forgotten: dict[str, int] = {}
         try:
-            changes = self._store(changes, tower, refused, forgotten)
+            changes = self._store(changes, batch)
         except (UnreachableError, RefusedError) as error:
             handled.fault = error
             self._metrics.faults.labels("elasticsearch").inc()
         left = {position for change in changes.values() for position in change.owners}
         done: list[ParsedMessage] = []
         for position, message in enumerate(messages):
-            if position in refused:
-                handled.refused.append((message, refused[position]))
+            if position in batch.refused:
+                handled.refused.append((message, batch.refused[position]))
             elif position in open_ and position in left:
                 handled.again.append(message)
             elif position in parsed:
@@ -147,7 +163,7 @@ class BatchHandler:
                 event
                 for message in done
                 for event in message.events
-                if event.interaction.received_at > forgotten.get(event.customer_id, -1)
+                if event.interaction.received_at > batch.forgotten.get(event.customer_id, -1)
             ]
             if accepted:
                 self._on_accepted(accepted)
@@ -171,17 +187,8 @@ class BatchHandler:
                 handled.poison.append((message, error))
         return parsed
 
-    def _store(
-        self,
-        changes: dict[str, Change],
-        tower: Tower,
-        refused: dict[int, str],
-        forgotten: dict[str, int],
-    ) -> dict[str, Change]:
+    def _store(self, changes: dict[str, Change], batch: _Batch) -> dict[str, Change]:
         """Write all changes; returns those that are still to be written.
-
-        What Elasticsearch refuses goes into ``refused``, by message; until when shoppers are
-        forgotten into ``forgotten``.
 
         A failed request leaves ``changes`` as they are: messages then count as not stored, and
         handing them in again is safe. That is why this raises instead of returning.
@@ -195,19 +202,14 @@ class BatchHandler:
             for _ in range(self._conflict_attempts):
                 if not some:
                     break
-                some = self._attempt(some, tower, refused, forgotten)
+                some = self._attempt(some, batch)
             left |= some
         return left
 
-    def _attempt(
-        self,
-        changes: dict[str, Change],
-        tower: Tower,
-        refused: dict[int, str],
-        forgotten: dict[str, int],
-    ) -> dict[str, Change]:
+    def _attempt(self, changes: dict[str, Change], batch: _Batch) -> dict[str, Change]:
+        tower = batch.tower
         stored = self._read(changes)
-        forgotten.update(
+        batch.forgotten.update(
             (one, forgotten_until(user)) for one, user in stored.items() if user.forgotten_at
         )
         changes = spread(changes, stored)
@@ -245,7 +247,7 @@ class BatchHandler:
             elif written.outcome is Outcome.RETRY:
                 raise UnreachableError(f"writing shoppers: Elasticsearch says {written.reason}")
             elif written.outcome is Outcome.REFUSED:
-                refused.update(dict.fromkeys(changes[one].owners, written.reason))
+                batch.refused.update(dict.fromkeys(changes[one].owners, written.reason))
         return left
 
     def _read(self, changes: Mapping[str, Change]) -> dict[str, User]:
