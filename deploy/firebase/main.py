@@ -5,7 +5,7 @@
         --set-env-vars AWS_DEFAULT_REGION=eu-west-1,QUEUE_URL=https://sqs.eu-west-1.amazonaws.com/1234/shop-events
 
 "Unauthenticated" is for Google's own gate; every request must carry the shopper's Firebase ID
-token. AWS credentials come from the environment, or better from workload identity federation.
+token. AWS credentials come from the environment (--set-secrets), of a user that may only send.
 """
 
 from __future__ import annotations
@@ -53,10 +53,11 @@ def take(request: Request) -> tuple[str, int]:
     shopper = shopper_of(request.headers.get("Authorization", ""))
     if shopper is None:
         return "sign in first", 401
-    body: Any = request.get_json(silent=True) or {}
+    body: Any = request.get_json(silent=True)
+    events = body.get("events") if isinstance(body, dict) else None
     entries = [
         {"Id": str(position), "MessageBody": json.dumps(message)}
-        for position, one in enumerate(body.get("events", [])[:MOST])
+        for position, one in enumerate((events if isinstance(events, list) else [])[:MOST])
         if (message := to_message(shopper, one)) is not None
     ]
     if not entries:
@@ -66,20 +67,36 @@ def take(request: Request) -> tuple[str, int]:
     return ("try again", 503) if answer.get("Failed") else ("accepted", 202)
 
 
-def to_message(shopper: str, event: dict[str, Any]) -> dict[str, Any] | None:
+def to_message(shopper: str, event: Any) -> dict[str, Any] | None:
     """A GA4 event as the sidecar's message; the shopper is never taken from the body."""
-    items = event.get("params", {}).get("items", [])
-    if event.get("name") not in EVENTS or not items:
+    params = event.get("params") if isinstance(event, dict) else None
+    found = params.get("items") if isinstance(params, dict) else None
+    items = [item for item in map(_item, found if isinstance(found, list) else ()) if item]
+    name = event.get("name") if items else None
+    if not isinstance(name, str) or name not in EVENTS:
         return None
-    message = {
+    message: dict[str, Any] = {
         "customer_id": shopper,
-        "event_name": event["name"],
-        "items": [{"item_id": str(item["item_id"])} for item in items],
+        "event_name": name,
+        "items": items,
         "timestamp": event.get("timestamp") or time.time(),
     }
     if event.get("event_id"):
         message["event_id"] = f"{shopper}:{event['event_id']}"
+    # The search that showed the product: X-Sidecar-Query-Id of its answer.
+    query_id = event.get("query_id") or params.get("query_id")
+    if isinstance(query_id, str) and query_id:
+        message["query_id"] = query_id
     return message
+
+
+def _item(item: Any) -> dict[str, Any] | None:
+    if not isinstance(item, dict) or type(item.get("item_id")) not in (str, int):
+        return None
+    found: dict[str, Any] = {"item_id": str(item["item_id"])}
+    if type(item.get("index")) is int:
+        found["index"] = item["index"]
+    return found
 
 
 def shopper_of(authorization: str) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -49,8 +50,6 @@ def call(function: ModuleType, body: Any, authorization: str = "Bearer good") ->
 
 
 def received(function: ModuleType) -> Iterator[dict[str, Any]]:
-    import os
-
     queue = Queue(os.environ["QUEUE_URL"])
     for message in queue.receive(wait_s=1, visibility_s=10):
         parsed = parse_message(
@@ -78,9 +77,33 @@ def test_ga4_events_become_interactions_of_the_signed_in_shopper(function: Modul
     assert all(one["event_id"].startswith("uid-1:e1") for one in found)
 
 
+def test_a_click_says_which_search_it_belongs_to(function: ModuleType) -> None:
+    event = {
+        "name": "select_item",
+        "params": {"items": [{"item_id": "77", "index": 3}, {"item_id": "78", "index": "no"}]},
+        "query_id": "q-1",
+    }
+    assert call(function, {"events": [event]})[1] == 202
+    (message,) = Queue(os.environ["QUEUE_URL"]).receive(wait_s=1, visibility_s=10)
+    parsed = parse_message(
+        message.body, message_id="m", sent_at=message.sent_at, vocabulary=EventVocabulary()
+    )
+    told = {one.interaction.product_id: (one.query_id, one.position) for one in parsed.events}
+    assert told == {"77": ("q-1", 3), "78": ("q-1", None)}
+
+
 @pytest.mark.parametrize(
-    "body", [{}, {"events": []}, {"events": [{"name": "scroll"}]}, {"events": [{"name": "share"}]}]
-)
+    "body",
+    [
+        {}, [], "x", 1, {"events": []}, {"events": {"name": "share"}},
+        *({"events": [one]} for one in (
+            "x", [], {"name": "scroll"}, {"name": "share"}, {"name": "share", "params": []},
+            {"name": "share", "params": {"items": {}}},
+            {"name": "share", "params": {"items": ["x", {}, {"item_id": None}, {"item_id": True}]}},
+            {"name": ["share"], "params": {"items": [{"item_id": 1}]}},
+        )),
+    ],
+)  # fmt: skip
 def test_what_is_of_no_interest_is_not_sent(function: ModuleType, body: Any) -> None:
     assert call(function, body)[1] == 200
     assert list(received(function)) == []
