@@ -24,6 +24,19 @@ DOCUMENT = {
 }
 
 
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The texts that were embedded so far."""
+    found: list[str] = []
+
+    def encode(texts: Sequence[str]) -> F32:
+        found.extend(texts)
+        return np.asarray(text_vectors(list(texts)), np.float32)
+
+    monkeypatch.setattr(cache, "load_encoder", lambda model: encode)
+    return found
+
+
 @pytest.mark.parametrize(
     ("fields", "line"),
     [
@@ -58,15 +71,8 @@ def test_what_finds_nothing_is_refused(
 
 
 def test_a_list_of_objects_gives_its_values(
-    client: Elasticsearch, elasticsearch_url: str, unique: str, monkeypatch: pytest.MonkeyPatch
+    client: Elasticsearch, elasticsearch_url: str, unique: str, asked: list[str]
 ) -> None:
-    asked: list[str] = []
-
-    def encode(texts: Sequence[str]) -> F32:
-        asked.extend(texts)
-        return np.asarray(text_vectors(list(texts)), np.float32)
-
-    monkeypatch.setattr(cache, "load_encoder", lambda model: encode)
     index = f"{unique}-p"
     client.index(index=index, id="1", document=DOCUMENT, refresh=True)
     arguments = ["--index", index, "--field", "name=title", "--field", "category=kinds.name"]
@@ -75,15 +81,12 @@ def test_a_list_of_objects_gives_its_values(
 
 
 def test_the_setting_is_remembered_from_run_to_run(
-    client: Elasticsearch, elasticsearch_url: str, unique: str, monkeypatch: pytest.MonkeyPatch
+    client: Elasticsearch,
+    elasticsearch_url: str,
+    unique: str,
+    asked: list[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    asked: list[str] = []
-
-    def encode(texts: Sequence[str]) -> F32:
-        asked.extend(texts)
-        return np.asarray(text_vectors(list(texts)), np.float32)
-
-    monkeypatch.setattr(cache, "load_encoder", lambda model: encode)
     monkeypatch.setenv("SIDECAR_PRODUCT_FIELDS", '{"name": "title", "merchant": "brand.name"}')
     index = f"{unique}-p"
     client.index(index=index, id="1", document=DOCUMENT, refresh=True)
