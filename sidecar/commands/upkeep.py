@@ -100,12 +100,9 @@ def rebuild(rate: float, always: bool) -> None:
     loaded, stop = settings(), stop_on_signals()
     with ExitStack() as stack:
         parts = compose.update_parts(loaded, stack)
-        query = (
-            written_before(int(time.time() * 1000))
-            if always
-            else outdated(parts.tower_of().weights)
-        )
-        with progress("shoppers", parts.users.count(query)) as say:
+        everybody = written_before(int(time.time() * 1000)) if always else None
+        length = parts.users.count(everybody or outdated(parts.tower_of().weights))
+        with progress("shoppers", length) as say:
             done = run(
                 parts.users,
                 parts.products,
@@ -113,12 +110,14 @@ def rebuild(rate: float, always: bool) -> None:
                 rate=rate,
                 stop=stop,
                 progress=say,
+                query=everybody,
                 always=always,
             )
         parts.users.refresh()  # so that `sidecar doctor` counts what was just written
     click.echo(f"{done.written} shoppers recomputed, {done.current} were current already")
     if not done.finished:
-        fail("stopped before the end: run it again, it goes on where it was", code=130)
+        again = "begins anew" if always else "goes on where it was"
+        fail(f"stopped before the end: run it again, it {again}", code=130)
 
 
 @command("sidecar prune")

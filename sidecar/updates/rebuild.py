@@ -97,7 +97,7 @@ def rebuild(
         Other shoppers than the outdated ones.
     always : bool
         Whether vectors of these weights are made again too, because products' vectors are others
-        now. Such a run begins anew each time.
+        now; with a query that what is done no longer matches, such as :func:`written_before`.
 
     Raises
     ------
@@ -112,8 +112,6 @@ def rebuild(
     recompute = Recompute(users, products, tower_of, always=always)
     written = current = 0
     started = time.monotonic()
-    if always and query is None:
-        query = written_before(int(time.time() * 1000))
     weights = tower_of().weights
     while True:
         chosen = query or outdated(weights)

@@ -95,6 +95,8 @@ def test_a_data_set_that_is_written_has_our_columns(
         ("titel=name", "--field titel=name: expected OURS=PATH, with one of name, merchant"),
         ("name", "--field name: expected OURS=PATH"),
         ("product_id=id", "column id is missing"),
+        ("merchant=brand", "field merchant=brand: no product of "),
+        ("merchant=brand.nam", "field merchant=brand.nam: no product of "),
     ],
 )
 def test_a_mistake_is_named(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +13,7 @@ import click
 
 from sidecar.contract.errors import ConfigError
 from sidecar.contract.product_text import DEFAULT_FIELDS, look_up, product_fields
+from trainer.errors import DataError
 
 #: The sidecar's own setting: what was said once holds for every run.
 SETTING = "SIDECAR_PRODUCT_FIELDS"
@@ -86,6 +88,38 @@ def fields_of(options: Sequence[str]) -> Fields:
         else:
             paths[ours] = path.strip()
     return Fields(paths, product_id, frozenset(named))
+
+
+def require_values(
+    rows: Sequence[Mapping[str, Any]], paths: Mapping[str, str], names: AbstractSet[str], where: str
+) -> set[str]:
+    """Our names that any product has a value for.
+
+    Parameters
+    ----------
+    rows : Sequence[Mapping[str, Any]]
+        As :func:`read` returns them.
+    paths : Mapping[str, str]
+    names : AbstractSet[str]
+        Of these at least one product must have a value.
+    where : str
+        The file or the index, for messages.
+
+    Raises
+    ------
+    DataError
+    """
+    there = {name for row in rows for name, value in row.items() if _says(value)}
+    for name in sorted(names - there):
+        raise DataError(
+            f"field {name}={paths.get(name, name)}",
+            f"no product of {where} has a value there (fields of objects: brand.name)",
+        )
+    return there
+
+
+def _says(value: object) -> bool:
+    return not isinstance(value, Mapping) and value not in ("", [])
 
 
 def read(source: Mapping[str, Any], paths: Mapping[str, str]) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from sidecar.contract.messages import MAX_ID_BYTES
 from sidecar.contract.product_text import DEFAULT_FIELDS, PriceTiers, parse_price, product_text
 from trainer.data import ga4
 from trainer.data.clean import PROBLEMS, canonical_events
-from trainer.data.fields import ID, Fields, read
+from trainer.data.fields import ID, Fields, read, require_values
 from trainer.data.dataset import Catalogue, Dataset, sort_events
 from trainer.data.tables import connect, first_line, read_table, require, text
 from trainer.errors import DataError
@@ -150,6 +150,8 @@ def load_catalogue(
             found[key] = read(row, paths)
     if not found:
         raise DataError(str(path), "no product with a product_id")
+    if not export:
+        require_values(list(found.values()), paths, fields.named - {ID}, str(path))
     catalogue, notes = catalogue_of(list(found), list(found.values()), price_tiers)
     if len(found) < len(rows):
         notes.insert(0, f"{len(rows) - len(found):,} product rows without an id, or with one again")

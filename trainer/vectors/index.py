@@ -16,7 +16,7 @@ from sidecar.contract.weights import Weights
 from sidecar.elastic.client import Client, connect, server_version
 from sidecar.elastic.indices import concrete_indices, setup_products
 from sidecar.elastic.vectors import NewVector, Vectorized, refresh, scan_vectorized, write_vectors
-from trainer.data.fields import read
+from trainer.data.fields import read, require_values
 from trainer.errors import DataError
 from trainer.vectors.cache import Progress, TextVectors
 from trainer.vectors.space import apply_product_tower
@@ -101,23 +101,19 @@ def _require(found: Sequence[Vectorized], fields: Mapping[str, str], where: str)
     ------
     DataError
     """
-    there = {name for one in found for name, value in one.source.items() if _says(value)}
-    for name, path in fields.items():
-        if path != DEFAULT_FIELDS[name] and name not in there:
-            raise DataError(
-                f"field {name}={path}",
-                f"no product of {where} has a value there (fields of objects: brand.name)",
-            )
+    sources = [one.source for one in found]
+    there = require_values(
+        sources,
+        fields,
+        {name for name, path in fields.items() if path != DEFAULT_FIELDS[name]},
+        where,
+    )
     if not there:
         raise DataError(
             where,
             f"no product has any of {', '.join(DEFAULT_FIELDS)}: say where they are, with "
             "SIDECAR_PRODUCT_FIELDS or --field, e.g. --field name=title",
         )
-
-
-def _says(value: object) -> bool:
-    return not isinstance(value, Mapping) and value not in ("", [])
 
 
 def vectorize_index(
